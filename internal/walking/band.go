@@ -8,10 +8,10 @@ type Band int
 
 // The bands, in whole minutes of walking a day.
 const (
-	Under78   Band = iota // below 78, the reference
-	From78                // 78 to 100
-	From101               // 101 to 124
-	From125               // 125 and more
+	Under78 Band = iota // below 78, the reference
+	From78              // 78 to 100
+	From101             // 101 to 124
+	From125             // 125 and more
 )
 
 // BandOf returns the band of minutes, after rounding to whole minutes.

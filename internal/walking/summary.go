@@ -32,8 +32,8 @@ type Summary struct {
 	Mean7     float64
 	Mean7Days int
 
-	Sources   []SourceTotals  // in priority order
-	ByHour    [24]HourTotals  // by the hour of the person's clock
+	Sources   []SourceTotals // in priority order
+	ByHour    [24]HourTotals // by the hour of the person's clock
 	Estimator string
 }
 

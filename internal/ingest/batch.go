@@ -1,0 +1,28 @@
+package ingest
+
+import "github.com/walkd/walkd/internal/walking"
+
+// A Batch is what a source said at one time: the answer to one question, or one push. It is stored whole or not at all.
+type Batch struct {
+	// Streams describes every stream in the batch, with its SyncedThrough.
+	Streams []walking.Stream
+	// Covers are the windows in which the batch holds everything the stream has. What is stored there and is not in
+	// the batch is removed. A record belongs to the window that holds its start. Without covers, records are added
+	// and replaced by stream, start and duration.
+	Covers   []Cover
+	Records  []walking.StreamRecords
+	Sessions []walking.StreamSession
+	Unworn   []Unworn
+}
+
+// A Cover is a window that a batch tells everything about, for one stream.
+type Cover struct {
+	walking.StreamKey
+	walking.Window
+}
+
+// Unworn is a window in which a source says that its device was not on the body.
+type Unworn struct {
+	walking.StreamKey
+	walking.Window
+}

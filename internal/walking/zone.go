@@ -137,3 +137,10 @@ func (z Timeline) End(d Day) time.Time {
 	}
 	return spans[len(spans)-1].End
 }
+
+// Equal reports whether z and o put the same zones in force at the same instants.
+func (z Timeline) Equal(o Timeline) bool {
+	return sameZone(z.Home(), o.Home()) && slices.EqualFunc(z.changes, o.changes, func(a, b ZoneChange) bool {
+		return a.From.Equal(b.From) && sameZone(a.Zone, b.Zone)
+	})
+}

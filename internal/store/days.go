@@ -1,0 +1,349 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// A Mark says that a day is to be derived, or projected. The revision grows with every change of the day.
+type Mark struct {
+	Day      walking.Day
+	Revision int64
+}
+
+// Streams returns a person's streams in priority order.
+func (r *Reader) Streams(ctx context.Context, p Person) ([]walking.Stream, error) {
+	rows, err := streamRows(ctx, r.db, p.ID)
+	if err != nil {
+		return nil, fmt.Errorf("store: read streams: %w", err)
+	}
+	var out []walking.Stream
+	for _, s := range sortRows(rows, p.Preferred) {
+		out = append(out, s.Stream)
+	}
+	return out, nil
+}
+
+// Inputs returns all that a merge needs to derive the days that lie in w: every stream in priority order with the
+// records and sessions that can reach into w.
+func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walking.Input, error) {
+	rows, err := streamRows(ctx, r.db, p.ID)
+	if err != nil {
+		return nil, fmt.Errorf("store: read streams: %w", err)
+	}
+	var reach time.Duration
+	for _, s := range rows {
+		reach += walking.Reach(s.longest())
+	}
+	w = w.Widen(reach)
+	var out []walking.Input
+	for _, s := range sortRows(rows, p.Preferred) {
+		in := walking.Input{StreamKey: s.StreamKey}
+		from, to := w.Start.Add(-s.longest()).UnixMilli(), w.End.UnixMilli()
+		if in.Records, err = r.records(ctx, s.id, from, to); err != nil {
+			return nil, fmt.Errorf("store: read records: %w", err)
+		}
+		if in.Sessions, err = r.sessions(ctx, s.id, from, to); err != nil {
+			return nil, fmt.Errorf("store: read sessions: %w", err)
+		}
+		err := query(ctx, r.db, "SELECT start_ms, end_ms FROM unworn WHERE stream_id = ? AND start_ms < ? AND end_ms > ? ORDER BY start_ms",
+			[]any{s.id, to, from}, func(scan func(...any) error) error {
+				var u msWindow
+				err := scan(&u.start, &u.end)
+				in.Unworn = append(in.Unworn, walking.Window{Start: time.UnixMilli(u.start).UTC(), End: time.UnixMilli(u.end).UTC()})
+				return err
+			})
+		if err != nil {
+			return nil, fmt.Errorf("store: read wear: %w", err)
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+func (r *Reader) records(ctx context.Context, streamID, from, to int64) ([]walking.Record, error) {
+	var out []walking.Record
+	err := query(ctx, r.db, "SELECT start_ms, duration_ms, steps, offset_s FROM record WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
+		"ORDER BY start_ms, duration_ms", []any{streamID, from, to}, func(scan func(...any) error) error {
+		var (
+			start, duration int64
+			steps           float64
+			offset          sql.NullInt64
+		)
+		if err := scan(&start, &duration, &steps, &offset); err != nil {
+			return err
+		}
+		out = append(out, walking.Record{Start: time.UnixMilli(start).UTC(), Duration: time.Duration(duration) * time.Millisecond,
+			Steps: steps, Offset: int(offset.Int64), HasOffset: offset.Valid})
+		return nil
+	})
+	return out, err
+}
+
+func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walking.Session, error) {
+	var out []walking.Session
+	err := query(ctx, r.db, "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
+		"ORDER BY start_ms, end_ms, kind", []any{streamID, from, to}, func(scan func(...any) error) error {
+		var x sessionRow
+		if err := scan(&x.start, &x.end, &x.kind, &x.moving, &x.steps); err != nil {
+			return err
+		}
+		out = append(out, walking.Session{Start: time.UnixMilli(x.start).UTC(), End: time.UnixMilli(x.end).UTC(), Kind: x.kind,
+			Moving: time.Duration(x.moving) * time.Millisecond, Steps: x.steps.Float64, HasSteps: x.steps.Valid})
+		return nil
+	})
+	return out, err
+}
+
+// FirstInstant returns when the person's data begins. There is none yet if ok is false.
+func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time, ok bool, err error) {
+	var ms sql.NullInt64
+	err = r.db.QueryRowContext(ctx, `SELECT min(ms) FROM (
+		SELECT (SELECT min(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
+		UNION ALL
+		SELECT (SELECT min(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("store: read the first record: %w", err)
+	}
+	return timeOf(ms), ms.Valid, nil
+}
+
+// NewestInstant returns the latest instant that anything in the store tells of: the end of a record, or an arrival.
+// A clock that is before it is wrong. It is zero for an empty store.
+func (r *Reader) NewestInstant(ctx context.Context) (time.Time, error) {
+	var ms sql.NullInt64
+	if err := r.db.QueryRowContext(ctx, "SELECT max(max(coalesce(newest_ms, last_arrival_ms), last_arrival_ms)) FROM stream").Scan(&ms); err != nil {
+		return time.Time{}, fmt.Errorf("store: read the newest instant: %w", err)
+	}
+	return timeOf(ms), nil
+}
+
+// DayRange returns the first and the last derived day. There is none yet if ok is false.
+func (r *Reader) DayRange(ctx context.Context, personID int64) (first, last walking.Day, ok bool, err error) {
+	var a, b sql.NullInt64
+	err = r.db.QueryRowContext(ctx, "SELECT (SELECT min(day) FROM day WHERE person_id = ?1), (SELECT max(day) FROM day WHERE person_id = ?1)",
+		personID).Scan(&a, &b)
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("store: read days: %w", err)
+	}
+	return walking.Day(a.Int64), walking.Day(b.Int64), a.Valid, nil
+}
+
+// OpenDays returns the derived days that are not closed, in order.
+func (r *Reader) OpenDays(ctx context.Context, personID int64) ([]walking.Day, error) {
+	var out []walking.Day
+	err := query(ctx, r.db, "SELECT day FROM day WHERE person_id = ? AND closed = 0 ORDER BY day", []any{personID},
+		func(scan func(...any) error) error {
+			var d walking.Day
+			err := scan(&d)
+			out = append(out, d)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read open days: %w", err)
+	}
+	return out, nil
+}
+
+// Stale returns the days that are to be derived again, in order.
+func (r *Reader) Stale(ctx context.Context, personID int64) ([]Mark, error) {
+	var out []Mark
+	err := query(ctx, r.db, "SELECT day, revision FROM stale WHERE person_id = ? ORDER BY day", []any{personID},
+		func(scan func(...any) error) error {
+			var m Mark
+			err := scan(&m.Day, &m.Revision)
+			out = append(out, m)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read stale days: %w", err)
+	}
+	return out, nil
+}
+
+// Days returns the derived days from … to, inclusive, in order.
+func (r *Reader) Days(ctx context.Context, personID int64, from, to walking.Day) ([]walking.Summary, error) {
+	var out []walking.Summary
+	err := query(ctx, r.db, "SELECT summary FROM day WHERE person_id = ? AND day BETWEEN ? AND ? ORDER BY day", []any{personID, from, to},
+		func(scan func(...any) error) error {
+			var (
+				b []byte
+				s walking.Summary
+			)
+			if err := scan(&b); err != nil {
+				return err
+			}
+			if err := json.Unmarshal(b, &s); err != nil {
+				return err
+			}
+			out = append(out, s)
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read days: %w", err)
+	}
+	return out, nil
+}
+
+// PutDays stores derived days, marks them as due for projection, and clears the given stale marks that have not been
+// made again since.
+func (s *Store) PutDays(ctx context.Context, personID int64, days []walking.Summary, done []Mark, now time.Time) error {
+	return s.write(ctx, "store days", func(tx *sql.Tx) error {
+		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO day (person_id, day, closed, summary) VALUES (?, ?, ?, ?)")
+		if err != nil {
+			return err
+		}
+		defer put.Close()
+		due, err := tx.PrepareContext(ctx, `INSERT INTO due (person_id, day, revision, since_ms) VALUES (?, ?, 1, ?)
+			ON CONFLICT DO UPDATE SET revision = revision + 1`)
+		if err != nil {
+			return err
+		}
+		defer due.Close()
+		for _, d := range days {
+			b, err := json.Marshal(d)
+			if err != nil {
+				return err
+			}
+			if _, err := put.ExecContext(ctx, personID, d.Day, d.Closed, string(b)); err != nil {
+				return err
+			}
+			if _, err := due.ExecContext(ctx, personID, d.Day, now.UnixMilli()); err != nil {
+				return err
+			}
+		}
+		clear, err := tx.PrepareContext(ctx, "DELETE FROM stale WHERE person_id = ? AND day = ? AND revision = ?")
+		if err != nil {
+			return err
+		}
+		defer clear.Close()
+		for _, m := range done {
+			if _, err := clear.ExecContext(ctx, personID, m.Day, m.Revision); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Counts is the size of the store and of the work waiting in it.
+type Counts struct {
+	Persons, Streams, Days int64
+	Records                int64 // with steps
+	Stale, Due             int64
+	DueSince               time.Time // when the oldest mark of Due was made; zero if there is none
+}
+
+// Count returns the size of the store and of the work waiting in it.
+func (r *Reader) Count(ctx context.Context) (Counts, error) {
+	var (
+		c     Counts
+		since sql.NullInt64
+	)
+	err := r.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM stream), (SELECT count(*) FROM day),
+		(SELECT coalesce(sum(records), 0) FROM stream), (SELECT count(*) FROM stale), (SELECT count(*) FROM due), (SELECT min(since_ms) FROM due)`).
+		Scan(&c.Persons, &c.Streams, &c.Days, &c.Records, &c.Stale, &c.Due, &since)
+	if err != nil {
+		return c, fmt.Errorf("store: count: %w", err)
+	}
+	c.DueSince = timeOf(since)
+	return c, nil
+}
+
+// A PersonDay is a day of a person.
+type PersonDay struct {
+	PersonID int64
+	Mark
+}
+
+// Due returns up to limit days of one person that are to be projected, in order, the latest days first taken.
+func (r *Reader) Due(ctx context.Context, limit int) ([]PersonDay, error) {
+	var out []PersonDay
+	err := query(ctx, r.db, `SELECT person_id, day, revision FROM (
+		SELECT * FROM due WHERE person_id = (SELECT min(person_id) FROM due) ORDER BY day DESC LIMIT ?) ORDER BY day`,
+		[]any{limit}, func(scan func(...any) error) error {
+			var d PersonDay
+			err := scan(&d.PersonID, &d.Day, &d.Revision)
+			out = append(out, d)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read due days: %w", err)
+	}
+	return out, nil
+}
+
+// Keys are the points of one measurement that a day has written.
+type Keys struct {
+	PersonID    int64
+	Day         walking.Day
+	Measurement string
+	Blob        []byte
+}
+
+// Projected returns what the days from … to, inclusive, last wrote.
+func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking.Day) ([]Keys, error) {
+	var out []Keys
+	err := query(ctx, r.db, "SELECT day, measurement, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
+		[]any{personID, from, to}, func(scan func(...any) error) error {
+			k := Keys{PersonID: personID}
+			err := scan(&k.Day, &k.Measurement, &k.Blob)
+			out = append(out, k)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read projected points: %w", err)
+	}
+	return out, nil
+}
+
+// PutProjected stores what days wrote, or are about to write, and clears the due marks of done that have not been made
+// again since.
+func (s *Store) PutProjected(ctx context.Context, keys []Keys, done []PersonDay) error {
+	return s.write(ctx, "store projected points", func(tx *sql.Tx) error {
+		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO projected (person_id, day, measurement, keys) VALUES (?, ?, ?, ?)")
+		if err != nil {
+			return err
+		}
+		defer put.Close()
+		for _, k := range keys {
+			if _, err := put.ExecContext(ctx, k.PersonID, k.Day, k.Measurement, k.Blob); err != nil {
+				return err
+			}
+		}
+		clear, err := tx.PrepareContext(ctx, "DELETE FROM due WHERE person_id = ? AND day = ? AND revision = ?")
+		if err != nil {
+			return err
+		}
+		defer clear.Close()
+		for _, d := range done {
+			if _, err := clear.ExecContext(ctx, d.PersonID, d.Day, d.Revision); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ForgetProjected forgets what a person's days wrote, everybody's if personID is 0, and marks all days as due.
+func (s *Store) ForgetProjected(ctx context.Context, personID int64, now time.Time) error {
+	return s.write(ctx, "forget projected points", func(tx *sql.Tx) error {
+		for _, q := range []string{
+			"DELETE FROM projected WHERE ?1 IN (0, person_id)",
+			"INSERT INTO due (person_id, day, revision, since_ms) SELECT person_id, day, 1, ?2 FROM day WHERE ?1 IN (0, person_id) " +
+				"ON CONFLICT DO UPDATE SET revision = revision + 1",
+			"UPDATE person SET rebuild = 0 WHERE ?1 IN (0, id)",
+		} {
+			if _, err := tx.ExecContext(ctx, q, personID, now.UnixMilli()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+

@@ -1,0 +1,306 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// DefaultQuiet are the quiet hours of a person who says nothing about them.
+const DefaultQuiet = "21:30-08:00"
+
+// A Person is somebody whose walking is kept.
+type Person struct {
+	ID        int64
+	Name      string
+	Limited   bool                // walking is too painful: no bands, no walking goal
+	Preferred []walking.StreamKey // streams in the person's order; an empty origin stands for all of a source
+	Estimator string              // what the derived days were made with
+	Rebuild   bool                // the projection must be cleared before it goes on
+	walking.Setting
+}
+
+// Settings is what a person's config says.
+type Settings struct {
+	Name      string
+	Zone      *time.Location // home
+	Target    float64        // minutes a day
+	Limited   bool
+	Quiet     walking.WallRange
+	Preferred []walking.StreamKey
+	Travel    []walking.ZoneChange
+}
+
+// Persons returns everybody in the store, by name.
+func (r *Reader) Persons(ctx context.Context) ([]Person, error) {
+	people, err := persons(ctx, r.db)
+	if err != nil {
+		return nil, fmt.Errorf("store: read persons: %w", err)
+	}
+	return people, nil
+}
+
+// Person returns one person, or ErrNoPerson.
+func (r *Reader) Person(ctx context.Context, name string) (Person, error) {
+	people, err := r.Persons(ctx)
+	if err != nil {
+		return Person{}, err
+	}
+	for _, p := range people {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Person{}, fmt.Errorf("%w: %q", ErrNoPerson, name)
+}
+
+// queryer is what reading needs: a database or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func persons(ctx context.Context, q queryer) ([]Person, error) {
+	var people []Person
+	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person ORDER BY name", nil,
+		func(scan func(...any) error) error {
+			var (
+				p                             Person
+				zone, walks, quiet, preferred string
+			)
+			if err := scan(&p.ID, &p.Name, &zone, &walks, &quiet, &preferred, &p.Estimator, &p.Rebuild); err != nil {
+				return err
+			}
+			home, err := walking.ParseZone(zone)
+			if err != nil {
+				return fmt.Errorf("person %s: %w", p.Name, err)
+			}
+			p.Limited = walks == "limited"
+			p.Zones = walking.NewTimeline(home)
+			if p.Quiet, err = parseQuiet(quiet); err != nil {
+				return err
+			}
+			people = append(people, p)
+			return json.Unmarshal([]byte(preferred), &people[len(people)-1].Preferred)
+		})
+	if err != nil {
+		return nil, err
+	}
+	for i := range people {
+		p := &people[i]
+		err := query(ctx, q, "SELECT from_day, minutes FROM target WHERE person_id = ? ORDER BY from_day", []any{p.ID},
+			func(scan func(...any) error) error {
+				var t walking.Target
+				err := scan(&t.From, &t.Minutes)
+				p.Targets = append(p.Targets, t)
+				return err
+			})
+		if err != nil {
+			return nil, err
+		}
+		var travel []walking.ZoneChange
+		err = query(ctx, q, "SELECT from_ms, zone FROM travel WHERE person_id = ? ORDER BY from_ms", []any{p.ID},
+			func(scan func(...any) error) error {
+				var (
+					ms   int64
+					name string
+				)
+				if err := scan(&ms, &name); err != nil {
+					return err
+				}
+				zone, err := walking.ParseZone(name)
+				travel = append(travel, walking.ZoneChange{From: time.UnixMilli(ms).UTC(), Zone: zone})
+				return err
+			})
+		if err != nil {
+			return nil, err
+		}
+		p.Zones = walking.NewTimeline(p.Zones.Home(), travel...)
+		err = query(ctx, q, "SELECT day FROM not_worn WHERE person_id = ?", []any{p.ID}, func(scan func(...any) error) error {
+			var d walking.Day
+			err := scan(&d)
+			p.NotWorn = append(p.NotWorn, d)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return people, nil
+}
+
+func parseQuiet(s string) (walking.WallRange, error) {
+	from, to, _ := strings.Cut(s, "-")
+	f, err1 := walking.ParseWallTime(from)
+	t, err2 := walking.ParseWallTime(to)
+	return walking.WallRange{From: f, To: t}, errors.Join(err1, err2)
+}
+
+// query runs a query and calls row for each row of the answer.
+func query(ctx context.Context, q queryer, sql string, args []any, row func(scan func(...any) error) error) error {
+	rows, err := q.QueryContext(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// EnsurePerson adds a person if there is none of that name. The zone of one who is there stays as it is.
+func (s *Store) EnsurePerson(ctx context.Context, name string, home *time.Location) (Person, error) {
+	err := s.write(ctx, "add a person", func(tx *sql.Tx) error {
+		_, err := ensurePerson(ctx, tx, name, home)
+		return err
+	})
+	if err != nil {
+		return Person{}, err
+	}
+	return s.Person(ctx, name)
+}
+
+func ensurePerson(ctx context.Context, tx *sql.Tx, name string, home *time.Location) (added bool, err error) {
+	res, err := tx.ExecContext(ctx, "INSERT INTO person (name, zone, estimator) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
+		name, home.String(), walking.Estimator)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// Configure brings the people in the store in line with the config, and marks the days as stale that a changed setting
+// changes. A changed target holds from today on. People who are not in the config stay as they are. A new estimator
+// makes all days of everybody stale.
+func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Time) error {
+	return s.write(ctx, "apply the config", func(tx *sql.Tx) error {
+		for _, set := range settings {
+			if err := configure(ctx, tx, set, now); err != nil {
+				return fmt.Errorf("person %s: %w", set.Name, err)
+			}
+		}
+		people, err := persons(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, p := range people {
+			if p.Estimator == walking.Estimator {
+				continue
+			}
+			if err := invalidateAll(ctx, tx, p.ID); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE person SET estimator = ? WHERE id = ?", walking.Estimator, p.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) error {
+	added, err := ensurePerson(ctx, tx, set.Name, set.Zone)
+	if err != nil {
+		return err
+	}
+	people, err := persons(ctx, tx)
+	if err != nil {
+		return err
+	}
+	p := people[slices.IndexFunc(people, func(p Person) bool { return p.Name == set.Name })]
+	if target := lastTarget(p.Targets); target != set.Target || len(p.Targets) == 0 {
+		from := p.Zones.Day(now)
+		if added || len(p.Targets) == 0 {
+			from = walking.DayOf(1900, time.January, 1) // it has always been the target
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO target (person_id, from_day, minutes) VALUES (?, ?, ?) "+
+			"ON CONFLICT DO UPDATE SET minutes = excluded.minutes", p.ID, from, set.Target); err != nil {
+			return err
+		}
+		if len(p.Targets) > 0 || set.Target != walking.DefaultTarget {
+			if err := invalidateFrom(ctx, tx, p.ID, from); err != nil {
+				return err
+			}
+		}
+	}
+	preferred, err := json.Marshal(append([]walking.StreamKey{}, set.Preferred...))
+	if err != nil {
+		return err
+	}
+	walks := "normal"
+	if set.Limited {
+		walks = "limited"
+	}
+	moved := p.Zones.Home().String() != set.Zone.String()
+	if _, err := tx.ExecContext(ctx, "UPDATE person SET zone = ?, walking = ?, quiet = ?, preferred = ?, rebuild = rebuild OR ? WHERE id = ?",
+		set.Zone.String(), walks, set.Quiet.String(), string(preferred), moved && !added, p.ID); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM travel WHERE person_id = ?", p.ID); err != nil {
+		return err
+	}
+	for _, t := range set.Travel {
+		if _, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO travel (person_id, from_ms, zone) VALUES (?, ?, ?)",
+			p.ID, t.From.UnixMilli(), t.Zone.String()); err != nil {
+			return err
+		}
+	}
+	people, err = persons(ctx, tx)
+	if err != nil {
+		return err
+	}
+	after := people[slices.IndexFunc(people, func(p Person) bool { return p.Name == set.Name })]
+	if !after.Zones.Equal(p.Zones) || !slices.Equal(p.Preferred, set.Preferred) || p.Quiet != set.Quiet {
+		return invalidateAll(ctx, tx, p.ID)
+	}
+	return nil
+}
+
+func lastTarget(targets []walking.Target) float64 {
+	return walking.TargetOn(targets, 1<<30)
+}
+
+// SetNotWorn marks a day as one on which nothing was worn, so that it does not count, or takes the mark away.
+func (s *Store) SetNotWorn(ctx context.Context, personID int64, d walking.Day, notWorn bool) error {
+	return s.write(ctx, "mark a day", func(tx *sql.Tx) error {
+		q := "INSERT OR IGNORE INTO not_worn (person_id, day) VALUES (?, ?)"
+		if !notWorn {
+			q = "DELETE FROM not_worn WHERE person_id = ? AND day = ?"
+		}
+		if _, err := tx.ExecContext(ctx, q, personID, d); err != nil {
+			return err
+		}
+		return invalidate(ctx, tx, personID, d, d)
+	})
+}
+
+// invalidate marks the days from … to, inclusive, and the six after them as stale, in the transaction of what changed
+// them. Their weeks and months are projected with them.
+func invalidate(ctx context.Context, tx *sql.Tx, personID int64, from, to walking.Day) error {
+	_, err := tx.ExecContext(ctx, `WITH RECURSIVE d(x) AS (VALUES (?2) UNION ALL SELECT x + 1 FROM d WHERE x < ?3)
+		INSERT INTO stale (person_id, day, revision) SELECT ?1, x, 1 FROM d WHERE true
+		ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, from, to+6)
+	return err
+}
+
+// invalidateFrom marks all derived days from a day on as stale.
+func invalidateFrom(ctx context.Context, tx *sql.Tx, personID int64, from walking.Day) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO stale (person_id, day, revision)
+		SELECT person_id, day, 1 FROM day WHERE person_id = ? AND day >= ?
+		ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, from)
+	return err
+}
+
+func invalidateAll(ctx context.Context, tx *sql.Tx, personID int64) error {
+	return invalidateFrom(ctx, tx, personID, -1<<31)
+}

@@ -278,22 +278,24 @@ func (r *Reader) Due(ctx context.Context, limit int) ([]PersonDay, error) {
 	return out, nil
 }
 
-// Keys are the points of one measurement that a day has written.
-type Keys struct {
+// Projected is what a day, or a week or month by its first day, has written to one measurement. Sum and Keys are the
+// projection's own; Keys is empty if nothing was written.
+type Projected struct {
 	PersonID    int64
 	Day         walking.Day
-	Measurement string
-	Blob        []byte
+	Measurement int64
+	Sum         int64
+	Keys        []byte
 }
 
 // Projected returns what the days from … to, inclusive, last wrote.
-func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking.Day) ([]Keys, error) {
-	var out []Keys
-	err := query(ctx, r.db, "SELECT day, measurement, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
+func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking.Day) ([]Projected, error) {
+	var out []Projected
+	err := query(ctx, r.db, "SELECT day, measurement, sum, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
 		[]any{personID, from, to}, func(scan func(...any) error) error {
-			k := Keys{PersonID: personID}
-			err := scan(&k.Day, &k.Measurement, &k.Blob)
-			out = append(out, k)
+			p := Projected{PersonID: personID}
+			err := scan(&p.Day, &p.Measurement, &p.Sum, &p.Keys)
+			out = append(out, p)
 			return err
 		})
 	if err != nil {
@@ -304,15 +306,25 @@ func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking
 
 // PutProjected stores what days wrote, or are about to write, and clears the due marks of done that have not been made
 // again since.
-func (s *Store) PutProjected(ctx context.Context, keys []Keys, done []PersonDay) error {
+func (s *Store) PutProjected(ctx context.Context, projected []Projected, done []PersonDay) error {
 	return s.write(ctx, "store projected points", func(tx *sql.Tx) error {
-		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO projected (person_id, day, measurement, keys) VALUES (?, ?, ?, ?)")
+		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO projected (person_id, day, measurement, sum, keys) VALUES (?, ?, ?, ?, ?)")
 		if err != nil {
 			return err
 		}
 		defer put.Close()
-		for _, k := range keys {
-			if _, err := put.ExecContext(ctx, k.PersonID, k.Day, k.Measurement, k.Blob); err != nil {
+		drop, err := tx.PrepareContext(ctx, "DELETE FROM projected WHERE person_id = ? AND day = ? AND measurement = ?")
+		if err != nil {
+			return err
+		}
+		defer drop.Close()
+		for _, p := range projected {
+			if len(p.Keys) == 0 {
+				_, err = drop.ExecContext(ctx, p.PersonID, p.Day, p.Measurement)
+			} else {
+				_, err = put.ExecContext(ctx, p.PersonID, p.Day, p.Measurement, p.Sum, p.Keys)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -330,20 +342,28 @@ func (s *Store) PutProjected(ctx context.Context, keys []Keys, done []PersonDay)
 	})
 }
 
+// DoubtProjected notes that what InfluxDB holds of a person, of everybody if personID is 0, is in doubt, and marks all
+// days as due that exist or have written something.
+func (s *Store) DoubtProjected(ctx context.Context, personID int64, now time.Time) error {
+	return s.reproject(ctx, "doubt projected points", personID, now, "UPDATE projected SET sum = 0 WHERE ?1 IN (0, person_id)")
+}
+
 // ForgetProjected forgets what a person's days wrote, everybody's if personID is 0, and marks all days as due.
 func (s *Store) ForgetProjected(ctx context.Context, personID int64, now time.Time) error {
-	return s.write(ctx, "forget projected points", func(tx *sql.Tx) error {
-		for _, q := range []string{
-			"DELETE FROM projected WHERE ?1 IN (0, person_id)",
-			"INSERT INTO due (person_id, day, revision, since_ms) SELECT person_id, day, 1, ?2 FROM day WHERE ?1 IN (0, person_id) " +
-				"ON CONFLICT DO UPDATE SET revision = revision + 1",
-			"UPDATE person SET rebuild = 0 WHERE ?1 IN (0, id)",
-		} {
-			if _, err := tx.ExecContext(ctx, q, personID, now.UnixMilli()); err != nil {
+	return s.reproject(ctx, "forget projected points", personID, now, "DELETE FROM projected WHERE ?1 IN (0, person_id)",
+		"UPDATE person SET rebuild = 0 WHERE ?1 IN (0, id)")
+}
+
+func (s *Store) reproject(ctx context.Context, what string, personID int64, now time.Time, statements ...string) error {
+	return s.write(ctx, what, func(tx *sql.Tx) error {
+		for _, q := range statements {
+			if _, err := tx.ExecContext(ctx, q, personID); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `INSERT INTO due (person_id, day, revision, since_ms)
+			SELECT person_id, day, 1, ?2 FROM (SELECT person_id, day FROM day UNION SELECT person_id, day FROM projected)
+			WHERE ?1 IN (0, person_id) ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, now.UnixMilli())
+		return err
 	})
 }
-

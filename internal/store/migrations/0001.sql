@@ -106,7 +106,8 @@ CREATE TABLE due (
 CREATE TABLE projected (
     person_id   INTEGER NOT NULL REFERENCES person ON DELETE CASCADE,
     day         INTEGER NOT NULL,
-    measurement TEXT NOT NULL,
+    measurement INTEGER NOT NULL,
+    sum         INTEGER NOT NULL,                   -- of the content last written; 0: what InfluxDB holds is in doubt
     keys        BLOB NOT NULL,
     PRIMARY KEY (person_id, day, measurement)
 ) STRICT, WITHOUT ROWID;

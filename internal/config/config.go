@@ -1,0 +1,358 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// A Config is everything that a person can set, checked and with the defaults filled in.
+type Config struct {
+	// DataDir is the folder of the store. It is "" if the file names none and the environment tells of no place for
+	// one; whoever needs it has to ask for it then.
+	DataDir   string
+	LogLevel  slog.Level
+	LogFormat string // "text" or "json"
+	Web       Web
+	Influx    Influx
+	People    []Person // at least one; names are unique, whatever their case
+}
+
+// Web is the section [web].
+type Web struct {
+	// Listen is the host:port of the HTTP server; "" for none.
+	Listen string
+	// MetricsHealthValues says that /metrics may carry how much a person walked.
+	MetricsHealthValues bool
+}
+
+// Influx is the section [influx].
+type Influx struct {
+	URL    string // http or https, without credentials; "" for no projection
+	Org    string
+	Bucket string // "database/retention policy" for InfluxDB 1.8; not empty if URL is not
+	Token  Secret // empty for a server that asks for none
+}
+
+// A Person is a section [[person]].
+type Person struct {
+	Name string
+	// Home is the zone the person lives in. Its String is an IANA name.
+	Home *time.Location
+	// TargetMinutes is how many minutes of walking a day are to be exceeded, 1 to 1440.
+	TargetMinutes int
+	// Limited says that the person's back does not let them walk much: alternative minutes come first, and nothing is
+	// said of bands.
+	Limited bool
+	// Quiet is when the person sleeps and is not to be disturbed.
+	Quiet walking.WallRange
+	// Travel holds the zones of the person's trips in the order of their beginnings, no two at one instant.
+	Travel  []walking.ZoneChange
+	Sources []Source // in order of priority; names are unique
+}
+
+// Zones returns the zone in force at every instant as far as the config tells.
+func (p Person) Zones() walking.Timeline { return walking.NewTimeline(p.Home, p.Travel...) }
+
+// Preferred returns the streams in the order of priority that the sources and their origins stand in. A key without an
+// origin means all other streams of its source.
+func (p Person) Preferred() []walking.StreamKey {
+	var keys []walking.StreamKey
+	for _, s := range p.Sources {
+		for _, o := range s.Origins {
+			keys = append(keys, walking.StreamKey{Source: s.Name, Origin: o})
+		}
+		keys = append(keys, walking.StreamKey{Source: s.Name})
+	}
+	return keys
+}
+
+// A Source is a section [[person.source]].
+type Source struct {
+	Kind string // a key of Kinds
+	Name string // the kind, unless named otherwise
+	// Origins are the apps or devices inside the source in order of priority, as far as the person cares.
+	Origins []string
+	// Settings is what the kind made: a pointer to its own struct.
+	Settings any
+}
+
+// Kinds are the kinds of sources that can be configured, by name. Each function returns a pointer to a new struct that
+// holds the kind's defaults; its fields are set from the keys named by their `toml` tags. Field types are string, int,
+// float64, bool, []string, and structs, maps and slices of those. A field tagged `toml:"token,secret"`, a string or a
+// Secret, can also be given as token_file = "path" and as token = "${NAME}". Settings that implement Checker are asked for problems.
+type Kinds map[string]func() any
+
+// A Checker finds problems in settings beyond the types of their keys.
+type Checker interface {
+	// Check calls report for each: the key, what is wrong with what it holds ("7 is too short") and what is wanted.
+	Check(report func(key, what, want string))
+}
+
+// NoKeys is the kind of a source without keys of its own.
+func NoKeys() any { return &struct{}{} }
+
+// Default returns the Config of an empty file: one person "me" in the machine's zone.
+func Default(env Env) Config {
+	c, _, _ := load("", nil, env, nil)
+	return c
+}
+
+// Find returns the path of the config file to load: flag if not empty, else $WALKD_CONFIG, else the first that exists of
+// $XDG_CONFIG_HOME/walkd/config.toml and /etc/walkd/config.toml, else "". A file asked for by flag or variable has to
+// exist.
+func Find(flag string, env Env) (path string, err error) {
+	if path, origin := flag, "--config"; path != "" || env.Getenv("WALKD_CONFIG") != "" {
+		if path == "" {
+			path, origin = env.Getenv("WALKD_CONFIG"), "$WALKD_CONFIG"
+		}
+		if _, err := env.Stat(path); err != nil {
+			return "", fmt.Errorf("%s: %w", origin, err)
+		}
+		return path, nil
+	}
+	places := []string{"/etc/walkd/config.toml"}
+	if dir := env.xdg("XDG_CONFIG_HOME", ".config"); dir != "" {
+		places = append([]string{filepath.Join(dir, "walkd", "config.toml")}, places...)
+	}
+	for _, place := range places {
+		switch _, err := env.Stat(place); {
+		case err == nil:
+			return place, nil
+		case !isMissing(err):
+			return "", fmt.Errorf("config: %w", err)
+		}
+	}
+	return "", nil
+}
+
+// Load reads the file at path, or takes the defaults if path is "". Besides the Config it returns warnings: what works
+// and should still be changed. If the file has mistakes the error is a Problems that lists them all, and the Config holds
+// what could be made of the rest.
+func Load(path string, env Env, kinds Kinds) (Config, []Problem, error) {
+	var text []byte
+	if path != "" {
+		var err error
+		if text, err = env.ReadFile(path); err != nil {
+			return Config{}, nil, fmt.Errorf("config: %w", err)
+		}
+	}
+	return load(path, text, env, kinds)
+}
+
+// The sections as they stand in the file. Each is decoded by itself, over its defaults.
+type (
+	fileKeys struct {
+		DataDir   string           `toml:"data_dir"`
+		LogLevel  string           `toml:"log_level"`
+		LogFormat string           `toml:"log_format"`
+		Web       map[string]any   `toml:"web"`
+		Influx    map[string]any   `toml:"influx"`
+		Person    []map[string]any `toml:"person"`
+	}
+	webKeys struct {
+		Listen              string `toml:"listen"`
+		MetricsHealthValues bool   `toml:"metrics_health_values"`
+	}
+	influxKeys struct {
+		URL    string `toml:"url"`
+		Org    string `toml:"org"`
+		Bucket string `toml:"bucket"`
+		Token  Secret `toml:"token,secret"`
+	}
+	personKeys struct {
+		Name          string           `toml:"name"`
+		Timezone      string           `toml:"timezone"`
+		TargetMinutes int              `toml:"target_minutes"`
+		Walking       string           `toml:"walking"`
+		Nudges        map[string]any   `toml:"nudges"`
+		Travel        []map[string]any `toml:"travel"`
+		Source        []map[string]any `toml:"source"`
+	}
+	nudgesKeys struct {
+		Quiet string `toml:"quiet"`
+	}
+	travelKeys struct {
+		From     any    `toml:"from"`
+		Timezone string `toml:"timezone"`
+	}
+	sourceKeys struct {
+		Kind    string         `toml:"kind"`
+		Name    string         `toml:"name"`
+		Origins []string       `toml:"origins"`
+		Own     map[string]any `toml:",remain"`
+	}
+)
+
+func load(path string, text []byte, env Env, kinds Kinds) (Config, []Problem, error) {
+	l := &loader{file: path, env: env, kinds: kinds}
+	tree, err := l.parse(text)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	c := l.config(tree)
+	l.sort()
+	if len(l.problems) > 0 {
+		return c, l.warnings, Problems(l.problems)
+	}
+	return c, l.warnings, nil
+}
+
+func (l *loader) config(tree map[string]any) Config {
+	f := fileKeys{LogLevel: "info", LogFormat: "text"}
+	l.section("", tree, &f)
+	c := Config{DataDir: l.path(f.DataDir), LogFormat: f.LogFormat}
+	if f.DataDir == "" {
+		c.DataDir = l.env.dataDir()
+	}
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	l.oneOf("log_level", f.LogLevel, "debug", "info", "warn", "error")
+	c.LogLevel = levels[f.LogLevel]
+	l.oneOf("log_format", f.LogFormat, "text", "json")
+	c.Web = l.web(f.Web)
+	c.Influx = l.influx(f.Influx)
+	if len(f.Person) == 0 {
+		f.Person = []map[string]any{nil}
+	}
+	for i, keys := range f.Person {
+		c.People = append(c.People, l.person(fmt.Sprintf("person[%d]", i), keys, len(f.Person) == 1))
+	}
+	l.unique("person", ".name", len(c.People), func(i int) string { return c.People[i].Name })
+	return c
+}
+
+func (l *loader) web(keys map[string]any) Web {
+	w := webKeys{Listen: "127.0.0.1:8099"}
+	l.section("web", keys, &w)
+	if w.Listen != "" {
+		l.checkListen("web.listen", w.Listen)
+	}
+	return Web(w)
+}
+
+func (l *loader) influx(keys map[string]any) Influx {
+	var in influxKeys
+	l.section("influx", keys, &in)
+	if in.URL == "" {
+		for _, key := range sortedKeys(keys) {
+			if key != "url" && keys[key] != "" {
+				l.warn("influx."+key, "has no effect without a URL", "influx.url too, or nothing in this section")
+			}
+		}
+		return Influx(in)
+	}
+	l.checkURL("influx.url", in.URL)
+	if in.Bucket == "" {
+		l.problem("influx.bucket", "missing", `the bucket to write to ("database/retention policy" for InfluxDB 1.8)`)
+	}
+	return Influx(in)
+}
+
+func (l *loader) person(at string, keys map[string]any, only bool) Person {
+	in := personKeys{Name: "me", TargetMinutes: walking.DefaultTarget, Walking: "normal"}
+	l.section(at, keys, &in)
+	if _, named := keys["name"]; !named && !only {
+		in.Name = ""
+		l.problem(at+".name", "missing", "a name for each of several people")
+	} else {
+		l.checkName(at+".name", in.Name, personName)
+	}
+	p := Person{Name: in.Name, TargetMinutes: in.TargetMinutes, Home: l.env.zone(), Limited: in.Walking == "limited"}
+	if in.Timezone != "" {
+		p.Home = l.zone(at+".timezone", in.Timezone)
+	}
+	if in.TargetMinutes < 1 || in.TargetMinutes > 24*60 {
+		l.problem(at+".target_minutes", fmt.Sprintf("%d is out of range", in.TargetMinutes), "1 to 1440 minutes a day")
+	}
+	l.oneOf(at+".walking", in.Walking, "normal", "limited")
+	p.Quiet = l.nudges(at+".nudges", in.Nudges)
+	p.Travel = l.travel(at+".travel", in.Travel)
+	for i, keys := range in.Source {
+		p.Sources = append(p.Sources, l.source(fmt.Sprintf("%s.source[%d]", at, i), keys))
+	}
+	l.unique(at+".source", ".name", len(p.Sources), func(i int) string { return p.Sources[i].Name })
+	return p
+}
+
+func (l *loader) nudges(at string, keys map[string]any) walking.WallRange {
+	n := nudgesKeys{Quiet: "21:30-08:00"}
+	l.section(at, keys, &n)
+	from, to, found := strings.Cut(n.Quiet, "-")
+	start, err1 := walking.ParseWallTime(strings.TrimSpace(from))
+	end, err2 := walking.ParseWallTime(strings.TrimSpace(to))
+	if r := (walking.WallRange{From: start, To: end}); found && err1 == nil && err2 == nil && start != end {
+		return r
+	}
+	l.problem(at+".quiet", quote(n.Quiet)+" is not a stretch of the day", `HH:MM-HH:MM, like "21:30-08:00"`)
+	return walking.WallRange{}
+}
+
+func (l *loader) travel(at string, entries []map[string]any) []walking.ZoneChange {
+	var out []walking.ZoneChange
+	taken := map[time.Time]string{}
+	for i, keys := range entries {
+		at := fmt.Sprintf("%s[%d]", at, i)
+		var t travelKeys
+		l.section(at, keys, &t)
+		zone := time.UTC
+		if t.Timezone == "" {
+			l.problem(at+".timezone", "missing", `the zone of the place, like "America/New_York"`)
+		} else {
+			zone = l.zone(at+".timezone", t.Timezone)
+		}
+		if from, ok := l.instant(at+".from", t.From, zone); ok {
+			if other := taken[from]; other != "" {
+				l.problem(at+".from", "the same instant as "+other+".from", "one zone at a time")
+			}
+			taken[from] = at
+			out = append(out, walking.ZoneChange{From: from, Zone: zone})
+		}
+	}
+	sortChanges(out)
+	return out
+}
+
+func (l *loader) source(at string, keys map[string]any) Source {
+	var s sourceKeys
+	l.section(at, keys, &s)
+	src := Source{Kind: s.Kind, Name: s.Name, Origins: s.Origins}
+	if _, named := keys["name"]; !named {
+		src.Name = s.Kind
+	}
+	make, known := l.kinds[s.Kind]
+	switch {
+	case s.Kind == "":
+		l.problem(at+".kind", "missing", "one of "+list(sortedKeys(l.kinds)))
+		return src
+	case s.Kind == "fitbit":
+		l.problem(at+".kind", "the Fitbit Web API was turned off in October 2026",
+			"Fitbit's data through Google Health, which has taken its place")
+		return src
+	case s.Kind == "google-fit":
+		l.problem(at+".kind", "the Google Fit API is closed to new users and ends in 2026",
+			"the data through Google Health, which has taken its place")
+		return src
+	case !known:
+		l.oneOf(at+".kind", s.Kind, sortedKeys(l.kinds)...)
+		return src
+	}
+	l.checkName(at+".name", src.Name, sourceName)
+	for i, o := range s.Origins {
+		if strings.TrimSpace(o) == "" {
+			l.problem(fmt.Sprintf("%s.origins[%d]", at, i), quote(o)+" is empty", "the name of an app or device")
+		}
+	}
+	l.unique(at+".origins", "", len(s.Origins), func(i int) string { return s.Origins[i] })
+	src.Settings = make()
+	l.section(at, s.Own, src.Settings, "kind", "name", "origins")
+	if c, ok := src.Settings.(Checker); ok {
+		c.Check(func(key, what, want string) { l.problem(at+"."+key, what, want) })
+	}
+	return src
+}

@@ -261,11 +261,13 @@ type PersonDay struct {
 	Mark
 }
 
-// Due returns up to limit days of one person that are to be projected, in order, the latest days first taken.
+// Due returns up to limit days of one person that are to be projected, in order; the latest ones if there are more. The
+// days of people whose projection must be cleared first are left out.
 func (r *Reader) Due(ctx context.Context, limit int) ([]PersonDay, error) {
 	var out []PersonDay
 	err := query(ctx, r.db, `SELECT person_id, day, revision FROM (
-		SELECT * FROM due WHERE person_id = (SELECT min(person_id) FROM due) ORDER BY day DESC LIMIT ?) ORDER BY day`,
+		SELECT * FROM due WHERE person_id = (
+			SELECT min(person_id) FROM due JOIN person ON person.id = person_id WHERE rebuild = 0) ORDER BY day DESC LIMIT ?) ORDER BY day`,
 		[]any{limit}, func(scan func(...any) error) error {
 			var d PersonDay
 			err := scan(&d.PersonID, &d.Day, &d.Revision)
@@ -366,4 +368,17 @@ func (s *Store) reproject(ctx context.Context, what string, personID int64, now 
 			WHERE ?1 IN (0, person_id) ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, now.UnixMilli())
 		return err
 	})
+}
+
+// LastInstant returns the latest start of a record or session of the person; zero if there is none.
+func (r *Reader) LastInstant(ctx context.Context, personID int64) (time.Time, error) {
+	var ms sql.NullInt64
+	err := r.db.QueryRowContext(ctx, `SELECT max(ms) FROM (
+		SELECT (SELECT max(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
+		UNION ALL
+		SELECT (SELECT max(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("store: read the last record: %w", err)
+	}
+	return timeOf(ms), nil
 }

@@ -378,3 +378,6 @@ func (im *Import) chunk(streamID int64, before []row) ([]row, error) {
 	})
 	return rows, im.failed(err)
 }
+
+// Read returns how many records and sessions have been taken in.
+func (im *Import) Read() int { return im.result.Read }

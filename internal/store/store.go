@@ -358,3 +358,9 @@ func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
 	}
 	return problems, nil
 }
+
+// Writable returns an error if the store cannot be written to.
+func (s *Store) Writable(ctx context.Context) error {
+	// Taking the write lock and giving it back writes nothing, so that asking often costs no disk.
+	return s.write(ctx, "ask whether it can be written to", func(*sql.Tx) error { return nil })
+}

@@ -1,0 +1,237 @@
+// Package control lets commands reach the daemon that owns the data folder, through a unix socket in that folder. What
+// a command would do itself without a daemon, the daemon does for it and streams the progress back.
+//
+// It speaks HTTP. Whoever may open the socket may do everything; its mode and that of the folder keep others out.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/influx"
+)
+
+// SocketName is the name of the socket in the data folder.
+const SocketName = "walkd.sock"
+
+// ErrNoDaemon says that no daemon listens.
+var ErrNoDaemon = errors.New("no walkd is running on this data folder")
+
+// Commands is what can be asked of a daemon; engine.Engine does it.
+type Commands interface {
+	Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
+	Rebuild(ctx context.Context, person string) (influx.Stats, error)
+}
+
+// message is a line of an answer.
+type message struct {
+	Progress *engine.Progress     `json:"progress,omitempty"`
+	Import   *engine.ImportResult `json:"import,omitempty"`
+	Rebuild  *influx.Stats        `json:"rebuild,omitempty"`
+	Error    string               `json:"error,omitempty"`
+}
+
+// Listen opens the socket in dir, whose lock the caller holds. What a killed daemon has left there is removed.
+func Listen(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, SocketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	short, done, err := shorten(path)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	defer done()
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	// The listener knows a name that may be gone by then; Serve removes the socket.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("control: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// shorten returns a name for path that fits into a socket's address, valid until done is called.
+func shorten(path string) (short string, done func(), err error) {
+	const room = 100 // of 104 to 108, by system
+	if len(path) <= room {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, err
+	}
+	short = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
+	if _, err := os.Stat(filepath.Dir(short)); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("the path of the data folder is too long for a socket: choose one shorter than %d bytes", room), dir.Close())
+	}
+	return short, func() { _ = dir.Close() }, nil
+}
+
+// Serve answers commands on l until ctx ends, then waits for those under way, which see the end of ctx too.
+func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /import", func(w http.ResponseWriter, r *http.Request) { serveImport(w, r, c) })
+	mux.HandleFunc("POST /rebuild", func(w http.ResponseWriter, r *http.Request) {
+		stats, err := c.Rebuild(r.Context(), r.URL.Query().Get("person"))
+		newAnswer(w).end(message{Rebuild: &stats}, err)
+	})
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		done <- server.Shutdown(stop)
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control: %w", err)
+	}
+	return <-done
+}
+
+func serveImport(w http.ResponseWriter, r *http.Request, c Commands) {
+	a := newAnswer(w)
+	// Progress goes out while the file is still coming in.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		a.end(message{}, err)
+		return
+	}
+	var req engine.ImportRequest
+	if err := json.Unmarshal([]byte(r.URL.Query().Get("request")), &req); err != nil {
+		a.end(message{}, fmt.Errorf("control: bad request: %w", err))
+		return
+	}
+	result, err := c.Import(r.Context(), req, r.Body, func(p engine.Progress) { a.send(message{Progress: &p}) })
+	a.end(message{Import: &result}, err)
+}
+
+// An answer is written line by line.
+type answer struct {
+	mu sync.Mutex
+	w  http.ResponseWriter
+}
+
+func newAnswer(w http.ResponseWriter) *answer {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &answer{w: w}
+}
+
+func (a *answer) send(m message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// If the command has gone, its context ends as well.
+	if err := json.NewEncoder(a.w).Encode(m); err == nil {
+		_ = http.NewResponseController(a.w).Flush()
+	}
+}
+
+func (a *answer) end(m message, err error) {
+	if err != nil {
+		m.Error = err.Error()
+	}
+	a.send(m)
+}
+
+// A Client asks a daemon.
+type Client struct {
+	http *http.Client
+}
+
+// Dial returns a Client for the daemon that owns dir, or ErrNoDaemon.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	path := filepath.Join(dir, SocketName)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		short, done, err := shorten(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return new(net.Dialer).DialContext(ctx, "unix", short)
+	}
+	conn, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", ErrNoDaemon, err)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+}
+
+// Import has the daemon import body.
+func (c *Client) Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error) {
+	b, err := json.Marshal(req)
+	if err != nil {
+		return engine.ImportResult{}, fmt.Errorf("control: %w", err)
+	}
+	m, err := c.ask(ctx, "import", url.Values{"request": {string(b)}}, body, req.Size, progress)
+	if m.Import == nil {
+		m.Import = &engine.ImportResult{}
+	}
+	return *m.Import, err
+}
+
+// Rebuild has the daemon rebuild the projection.
+func (c *Client) Rebuild(ctx context.Context, person string) (influx.Stats, error) {
+	m, err := c.ask(ctx, "rebuild", url.Values{"person": {person}}, nil, 0, nil)
+	if m.Rebuild == nil {
+		m.Rebuild = &influx.Stats{}
+	}
+	return *m.Rebuild, err
+}
+
+// ask posts a question and returns the last line of the answer.
+func (c *Client) ask(ctx context.Context, what string, query url.Values, body io.Reader, size int64, progress func(engine.Progress)) (message, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://walkd/"+what+"?"+query.Encode(), body)
+	if err != nil {
+		return message{}, fmt.Errorf("control: %w", err)
+	}
+	if size > 0 {
+		req.ContentLength = size
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return message{}, fmt.Errorf("control: the running walkd does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return message{}, fmt.Errorf("control: the running walkd answers %s: it may be of another version, restart it", strconv.Itoa(resp.StatusCode))
+	}
+	for lines := json.NewDecoder(resp.Body); ; {
+		var m message
+		if err := lines.Decode(&m); err != nil {
+			return message{}, fmt.Errorf("control: the running walkd broke off: %w", err)
+		}
+		switch {
+		case m.Progress != nil:
+			if progress != nil {
+				progress(*m.Progress)
+			}
+		case m.Error != "":
+			return m, errors.New(m.Error)
+		default:
+			return m, nil
+		}
+	}
+}

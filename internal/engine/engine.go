@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+	"golang.org/x/sync/errgroup"
+)
+
+// tick is how often the daemon looks whether the clock has changed anything: a new day, a day that closes.
+const tick = time.Minute
+
+// An Engine owns a store and does walkd's work on it. Its methods may be called from several goroutines.
+type Engine struct {
+	Store     *store.Store
+	Formats   map[string]ingest.Format // by name, for imports
+	Projector *influx.Projector        // nil: no projection
+	Clock     Clock
+	Log       *slog.Logger
+
+	deriving sync.Mutex // one derivation at a time
+	mu       sync.Mutex
+	wake     chan struct{} // made by Run: tells the projection that days have changed
+	health   Health
+}
+
+// Health tells how the loops fare.
+type Health struct {
+	Beat    time.Time // when the deriving loop last went round; zero before the first time
+	Err     error     // why the last round failed; nil if it did not
+	Derived int64     // days derived since the start
+}
+
+// ErrNoInflux says that there is no InfluxDB to write to.
+var ErrNoInflux = errors.New("no InfluxDB is configured: set influx.url and influx.bucket")
+
+// ErrClock says that nothing is decided because the clock is wrong.
+var ErrClock = errors.New("the clock of this machine is behind the newest data")
+
+// Health returns how the loops fare.
+func (e *Engine) Health() Health {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.health
+}
+
+// Run derives and projects until ctx ends, which is no error.
+func (e *Engine) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	wake := make(chan struct{}, 1)
+	e.mu.Lock()
+	e.wake = wake
+	e.mu.Unlock()
+	g.Go(func() error { return e.loop(ctx) })
+	if e.Projector != nil {
+		g.Go(func() error { return e.Projector.Run(ctx, wake) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// loop derives whatever is to be derived, once a tick. What goes wrong is tried again; a damaged database ends it.
+func (e *Engine) loop(ctx context.Context) error {
+	said := ""
+	for {
+		_, err := e.Derive(ctx, nil)
+		if ctx.Err() != nil {
+			return nil
+		}
+		e.mu.Lock()
+		e.health.Beat, e.health.Err = e.Clock.Now(), err
+		e.mu.Unlock()
+		var damaged *store.FileError
+		switch {
+		case errors.As(err, &damaged):
+			return err
+		case err != nil && err.Error() != said:
+			e.Log.Error("cannot derive days, trying again every minute", "err", err)
+			said = err.Error()
+		case err == nil && said != "":
+			e.Log.Info("deriving days again")
+			said = ""
+		}
+		e.rebuildMoved(ctx)
+		timer, stop := e.Clock.NewTimer(tick)
+		select {
+		case <-ctx.Done():
+			stop()
+			return nil
+		case <-timer:
+		}
+	}
+}
+
+// Derive brings the derived days of everybody up to date and returns how many were derived. It decides nothing and
+// returns ErrClock while the clock is before the newest instant in the store, as on a Raspberry Pi that has not yet
+// heard the time. progress, if not nil, is called with the number of days done and to do.
+func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (int, error) {
+	e.deriving.Lock()
+	defer e.deriving.Unlock()
+	now := e.Clock.Now()
+	newest, err := e.Store.NewestInstant(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if now.Add(ingest.ClockTolerance).Before(newest) {
+		return 0, fmt.Errorf("%w: it says %s, there is data of %s: set the clock, or wait until it is set", ErrClock,
+			now.UTC().Format(time.RFC3339), newest.Format(time.RFC3339))
+	}
+	people, err := e.Store.Persons(ctx)
+	if err != nil {
+		return 0, err
+	}
+	plans := make([]plan, len(people))
+	total, done := 0, 0
+	for i, p := range people {
+		if plans[i], err = planDays(ctx, &e.Store.Reader, p, now); err != nil {
+			return 0, fmt.Errorf("person %s: %w", p.Name, err)
+		}
+		total += len(plans[i].days)
+	}
+	for i, p := range people {
+		n, err := e.derivePerson(ctx, p, plans[i], now, func(n int) {
+			e.beat()
+			if progress != nil {
+				progress(done+n, total)
+			}
+		})
+		done += n
+		if n > 0 {
+			e.mu.Lock()
+			e.health.Derived += int64(n)
+			e.mu.Unlock()
+			e.wakeProjection()
+		}
+		if err != nil {
+			return done, fmt.Errorf("person %s: %w", p.Name, err)
+		}
+	}
+	return done, nil
+}
+
+func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now time.Time, progress func(int)) (int, error) {
+	done, marks := 0, pl.marks
+	err := derive(ctx, &e.Store.Reader, p, pl, now, func(days []walking.Summary) error {
+		last := days[len(days)-1].Day
+		n := 0
+		for n < len(marks) && marks[n].Day <= last {
+			n++
+		}
+		if err := e.Store.PutDays(ctx, p.ID, days, marks[:n], now); err != nil {
+			return err
+		}
+		marks = marks[n:]
+		done += len(days)
+		progress(done)
+		return nil
+	})
+	if err == nil && len(marks) > 0 {
+		// Marks before the first day and after today: those days are not, or not yet, the person's.
+		err = e.Store.PutDays(ctx, p.ID, nil, marks, now)
+	}
+	return done, err
+}
+
+// beat notes that work goes on.
+func (e *Engine) beat() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.health.Beat.IsZero() { // the first round has to end before walkd is ready
+		e.health.Beat = e.Clock.Now()
+	}
+}
+
+func (e *Engine) wakeProjection() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.wake == nil {
+		return
+	}
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

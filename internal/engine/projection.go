@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// Ledger shows a store to the projection: the days to project, and what they have written.
+type Ledger struct {
+	Store *store.Store
+	Clock Clock
+}
+
+var (
+	_ influx.Days    = Ledger{}
+	_ influx.Journal = Ledger{}
+)
+
+// Contents implements influx.Days.
+func (l Ledger) Contents(ctx context.Context, person string, from, to walking.Day) ([]influx.Content, error) {
+	p, err := l.Store.Person(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	days, err := l.Store.Days(ctx, p.ID, from, to)
+	if err != nil || len(days) == 0 {
+		return nil, err
+	}
+	merged, err := merge(ctx, &l.Store.Reader, p, days[0].Day, days[len(days)-1].Day)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]influx.Content, 0, len(days))
+	for _, s := range days {
+		_, detail := merged.Day(s.Day, p.Setting)
+		out = append(out, influx.Content{Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail})
+	}
+	return out, nil
+}
+
+// Weeks implements influx.Days.
+func (l Ledger) Weeks(ctx context.Context, person string, mondays []walking.Day) ([]influx.PeriodContent, error) {
+	return l.periods(ctx, person, mondays, func(d walking.Day) walking.Day { return d + 6 })
+}
+
+// Months implements influx.Days.
+func (l Ledger) Months(ctx context.Context, person string, firsts []walking.Day) ([]influx.PeriodContent, error) {
+	return l.periods(ctx, person, firsts, func(d walking.Day) walking.Day { return (d + 31).FirstOfMonth() - 1 })
+}
+
+func (l Ledger) periods(ctx context.Context, person string, firsts []walking.Day, last func(walking.Day) walking.Day) ([]influx.PeriodContent, error) {
+	if len(firsts) == 0 {
+		return nil, nil
+	}
+	p, err := l.Store.Person(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	days, err := l.Store.Days(ctx, p.ID, slices.Min(firsts), last(slices.Max(firsts)))
+	if err != nil {
+		return nil, err
+	}
+	var out []influx.PeriodContent
+	for _, first := range firsts {
+		var in []walking.Summary
+		for _, d := range days {
+			if d.Day >= first && d.Day <= last(first) {
+				in = append(in, d)
+			}
+		}
+		if len(in) > 0 {
+			out = append(out, influx.PeriodContent{Period: walking.PeriodOf(first, in), Time: first.In(p.Zones.Home())})
+		}
+	}
+	return out, nil
+}
+
+// Due implements influx.Journal.
+func (l Ledger) Due(ctx context.Context, limit int) ([]influx.Task, error) {
+	due, err := l.Store.Due(ctx, limit)
+	if err != nil || len(due) == 0 {
+		return nil, err
+	}
+	names, err := l.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tasks := make([]influx.Task, 0, len(due))
+	for _, d := range due {
+		tasks = append(tasks, influx.Task{Person: names[d.PersonID], Day: d.Day, Revision: d.Revision})
+	}
+	return tasks, nil
+}
+
+// Written implements influx.Journal.
+func (l Ledger) Written(ctx context.Context, person string, from, to walking.Day) ([]influx.Written, error) {
+	p, err := l.Store.Person(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.Store.Projected(ctx, p.ID, from, to)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]influx.Written, 0, len(rows))
+	for _, r := range rows {
+		key := influx.Key{Person: person, Day: r.Day, Measurement: influx.Measurement(r.Measurement)}
+		out = append(out, influx.Written{Key: key, Sum: r.Sum, Keys: r.Keys})
+	}
+	return out, nil
+}
+
+// Intend implements influx.Journal.
+func (l Ledger) Intend(ctx context.Context, w []influx.Written) error { return l.Done(ctx, nil, w) }
+
+// Done implements influx.Journal.
+func (l Ledger) Done(ctx context.Context, tasks []influx.Task, w []influx.Written) error {
+	names, err := l.names(ctx)
+	if err != nil {
+		return err
+	}
+	ids := map[string]int64{}
+	for id, name := range names {
+		ids[name] = id
+	}
+	rows := make([]store.Projected, 0, len(w))
+	for _, x := range w {
+		rows = append(rows, store.Projected{PersonID: ids[x.Person], Day: x.Day, Measurement: int64(x.Measurement), Sum: x.Sum, Keys: x.Keys})
+	}
+	done := make([]store.PersonDay, 0, len(tasks))
+	for _, t := range tasks {
+		done = append(done, store.PersonDay{PersonID: ids[t.Person], Mark: store.Mark{Day: t.Day, Revision: t.Revision}})
+	}
+	return l.Store.PutProjected(ctx, rows, done)
+}
+
+// Doubt implements influx.Journal.
+func (l Ledger) Doubt(ctx context.Context, person string) error {
+	id, err := l.id(ctx, person)
+	if err != nil {
+		return err
+	}
+	return l.Store.DoubtProjected(ctx, id, l.Clock.Now())
+}
+
+// Forget implements influx.Journal.
+func (l Ledger) Forget(ctx context.Context, person string) error {
+	id, err := l.id(ctx, person)
+	if err != nil {
+		return err
+	}
+	return l.Store.ForgetProjected(ctx, id, l.Clock.Now())
+}
+
+// id returns the id of a person, 0 for "", which stands for everybody.
+func (l Ledger) id(ctx context.Context, person string) (int64, error) {
+	if person == "" {
+		return 0, nil
+	}
+	p, err := l.Store.Person(ctx, person)
+	return p.ID, err
+}
+
+func (l Ledger) names(ctx context.Context) (map[int64]string, error) {
+	people, err := l.Store.Persons(ctx)
+	names := map[int64]string{}
+	for _, p := range people {
+		names[p.ID] = p.Name
+	}
+	return names, err
+}
+
+// Rebuild clears what walkd wrote to InfluxDB for a person, for everybody if the name is empty, and projects it again.
+func (e *Engine) Rebuild(ctx context.Context, person string) (influx.Stats, error) {
+	if e.Projector == nil {
+		return influx.Stats{}, ErrNoInflux
+	}
+	if _, err := e.Derive(ctx, nil); err != nil {
+		return influx.Stats{}, err
+	}
+	return e.Projector.Rebuild(ctx, person)
+}
+
+// rebuildMoved clears and rebuilds the projection of people whose home zone has changed: their days now stand for other
+// instants. It is tried again until InfluxDB lets it.
+func (e *Engine) rebuildMoved(ctx context.Context) {
+	if e.Projector == nil {
+		return
+	}
+	people, err := e.Store.Persons(ctx)
+	if err != nil {
+		return // the next derivation reports it
+	}
+	for _, p := range people {
+		if p.Rebuild && ctx.Err() == nil {
+			// The Projector logs and counts what goes wrong.
+			if _, err := e.Projector.Rebuild(ctx, p.Name); err == nil {
+				e.Log.Info("rebuilt the projection after a change of the home zone", "person", p.Name, "zone", p.Zones.Home().String())
+			}
+		}
+	}
+}

@@ -103,8 +103,12 @@ func openZip(path string) (ingest.File, io.Closer, error) {
 		if !strings.EqualFold(filepath.Ext(m.Name), ".xml") || isCDA(m.Name) {
 			continue
 		}
-		found = append(found, m.Name)
-		if root, err := sniffMember(m); err != nil || root != healthData {
+		root, err := sniffMember(m)
+		if err != nil {
+			return ingest.File{}, nil, errors.Join(fmt.Errorf("%s:%s: %w", path, m.Name, err), z.Close())
+		}
+		if root != healthData {
+			found = append(found, m.Name)
 			continue
 		}
 		body, err := m.Open()
@@ -136,12 +140,12 @@ const healthData = "an Apple Health export"
 func sniff(r io.Reader) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, sniffed))
 	switch {
+	case bytes.Contains(b, []byte("<HealthData")):
+		return healthData, nil // if it is damaged, decoding will say so
 	case err != nil:
 		return "", err
 	case len(b) == 0:
 		return "an empty file", nil
-	case bytes.Contains(b, []byte("<HealthData")):
-		return healthData, nil
 	case bytes.Contains(b, []byte("<ClinicalDocument")):
 		return "a clinical document (export_cda.xml)", nil
 	case bytes.HasPrefix(bytes.TrimLeft(b, "\xef\xbb\xbf \t\r\n"), []byte("<")):

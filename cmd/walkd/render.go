@@ -166,10 +166,19 @@ type gauge struct {
 	full             float64
 	cells            int
 	color            color
-	rest             string // what stands after high, "·" or " "
+	glyphs           gaugeGlyphs
 }
 
-// draw returns the gauge: solid to low, shaded to value, lighter to high, a line where the target is.
+// gaugeGlyphs are what a gauge consists of: up to low, to value, to high, and the rest.
+type gaugeGlyphs [4]string
+
+// Glyphs for a gauge that stands alone, and for those of a table, which must not grow together to a wall.
+var (
+	tallGlyphs = gaugeGlyphs{"█", "▓", "░", "·"}
+	thinGlyphs = gaugeGlyphs{"━", "╍", "┄", " "}
+)
+
+// draw returns the gauge, with a line where the target is.
 func (g gauge) draw(s style) string {
 	at := func(v float64) int {
 		return min(g.cells, max(0, int(math.Round(v/g.full*float64(g.cells)))))
@@ -186,23 +195,23 @@ func (g gauge) draw(s style) string {
 	run, glyph := 0, ""
 	flush := func() {
 		text := strings.Repeat(glyph, run)
-		if run = 0; glyph == g.rest || glyph == "│" {
+		if run = 0; glyph == g.glyphs[3] || glyph == "│" {
 			b.WriteString(s.faint(text))
 		} else {
 			b.WriteString(s.paint(g.color, text))
 		}
 	}
 	for i := range g.cells {
-		next := g.rest
+		next := g.glyphs[3]
 		switch {
 		case i == tick:
 			next = "│"
 		case i < low:
-			next = "█"
+			next = g.glyphs[0]
 		case i < value:
-			next = "▓"
+			next = g.glyphs[1]
 		case i < high:
-			next = "░"
+			next = g.glyphs[2]
 		}
 		if next != glyph && run > 0 {
 			flush()

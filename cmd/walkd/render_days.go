@@ -61,7 +61,7 @@ func renderDays(w io.Writer, days []walking.Summary, limited bool, s style) erro
 func dayColumns(days []walking.Summary, limited bool, s style) []column {
 	plain := func(text func(d walking.Summary) string) func(walking.Summary) (string, func(string) string) {
 		return func(d walking.Summary) (string, func(string) string) {
-			if !d.Counts() {
+			if d.Closed && !d.Valid {
 				return text(d), s.faint
 			}
 			return text(d), nil
@@ -131,7 +131,7 @@ func dayColumns(days []walking.Summary, limited bool, s style) []column {
 	bar := column{"", -(leastBar + room), func(d walking.Summary) (string, func(string) string) {
 		g := gauge{
 			low: d.Low, value: d.Walking, high: d.High, target: d.Target,
-			full: full, cells: leastBar + room, color: colorOf(d.Band), rest: " ",
+			full: full, cells: leastBar + room, color: colorOf(d.Band), glyphs: thinGlyphs,
 		}
 		if limited {
 			g.target = 0
@@ -234,7 +234,7 @@ func daysLegend(days []walking.Summary, limited bool, width int) []string {
 	if line != "" {
 		lines = append(lines, line)
 	}
-	return append(lines, wrap("Bars: solid to the low end of the estimate, light to its high end"+
+	return append(lines, wrap("Bars: solid to the low end of the estimate, dashed to its high end"+
 		map[bool]string{false: ", a line at the target", true: ""}[limited]+". Mean: over the 7 days up to that one.", width)...)
 }
 

@@ -141,7 +141,7 @@ func (p *todayPage) minutes() {
 		target := targetText(t.Target)
 		bar := gauge{
 			low: t.Low, value: t.Walking, high: t.High, target: t.Target,
-			full: max(t.Target*1.2, t.High), cells: p.inner(), color: colorOf(t.Band), rest: "·",
+			full: max(t.Target*1.2, t.High), cells: p.inner(), color: colorOf(t.Band), glyphs: tallGlyphs,
 		}
 		if t.Met {
 			p.line(p.style.strong(whole(t.Walking)) + " min, more than " + target + " " + uncertainty)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/walkd/walkd/internal/influx"
@@ -26,10 +27,11 @@ type Engine struct {
 	Clock     Clock
 	Log       *slog.Logger
 
-	deriving sync.Mutex // one derivation at a time
-	mu       sync.Mutex
-	wake     chan struct{} // made by Run: tells the projection that days have changed
-	health   Health
+	deriving  sync.Mutex                         // one derivation at a time
+	projected atomic.Pointer[func(influx.Stats)] // who wants to know of progress
+	mu        sync.Mutex
+	wake      chan struct{} // made by Run: tells the projection that days have changed
+	health    Health
 }
 
 // Health tells how the loops fare.

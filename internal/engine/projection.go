@@ -204,3 +204,27 @@ func (e *Engine) rebuildMoved(ctx context.Context) {
 		}
 	}
 }
+
+// Project projects all that is due. progress is called with what was done so far and the number of days that were due at
+// the start.
+func (e *Engine) Project(ctx context.Context, progress func(s influx.Stats, due int64)) (influx.Stats, error) {
+	if e.Projector == nil {
+		return influx.Stats{}, ErrNoInflux
+	}
+	c, err := e.Store.Count(ctx)
+	if err != nil {
+		return influx.Stats{}, err
+	}
+	report := func(s influx.Stats) { progress(s, c.Due) }
+	e.projected.Store(&report)
+	defer e.projected.Store(nil)
+	e.rebuildMoved(ctx)
+	return e.Projector.ProjectDue(ctx)
+}
+
+// Projected takes the progress of the Projector; it belongs into its options.
+func (e *Engine) Projected(s influx.Stats) {
+	if report := e.projected.Load(); report != nil {
+		(*report)(s)
+	}
+}

@@ -1,6 +1,9 @@
 package walking
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // A Band is one of the four ranges of mean daily walking in the study behind the target: Haddadj et al., "Volume and
 // Intensity of Walking and Risk of Chronic Low Back Pain", JAMA Network Open 2025, doi:10.1001/jamanetworkopen.2025.15592.
@@ -42,3 +45,14 @@ func WholeMinutes(minutes float64) int { return int(math.Floor(Round2(minutes) +
 
 // Round2 rounds to two decimals, half away from zero.
 func Round2(x float64) float64 { return math.Round(x*100) / 100 }
+
+// UnmarshalText reads a band's range.
+func (b *Band) UnmarshalText(text []byte) error {
+	for c := Under78; c <= From125; c++ {
+		if c.String() == string(text) {
+			*b = c
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no band", text)
+}

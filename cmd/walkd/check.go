@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/control"
+	"github.com/walkd/walkd/internal/store"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var online bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "What is wrong, and what to do about it",
+		Long: `Look at the config, the store and what feeds it, and say what is wrong and what to do about it. With --online, ask
+InfluxDB as well.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), online) },
+	}
+	c.Flags().BoolVar(&online, "online", false, "also ask InfluxDB")
+	return c
+}
+
+// A checklist prints findings and remembers whether one is bad.
+type checklist struct {
+	app *app
+	bad bool
+}
+
+func (c *checklist) say(mark, what, format string, args ...any) {
+	fmt.Fprintf(c.app.stdout, "%s %-9s %s\n", mark, what, fmt.Sprintf(format, args...))
+}
+
+func (c *checklist) ok(what, format string, args ...any)   { c.say("✓", what, format, args...) }
+func (c *checklist) note(what, format string, args ...any) { c.say("·", what, format, args...) }
+func (c *checklist) wrong(what, format string, args ...any) {
+	c.bad = true
+	c.say("✗", what, format, args...)
+}
+
+func (a *app) check(ctx context.Context, online bool) error {
+	s, err := a.load()
+	if err != nil {
+		return err
+	}
+	c := &checklist{app: a}
+	if s.path == "" {
+		c.note("config", "none: one person, defaults")
+	} else {
+		c.ok("config", "%s", s.path)
+	}
+	if _, err := control.Dial(ctx, s.DataDir); err == nil {
+		c.ok("daemon", "runs on %s", s.DataDir)
+	} else {
+		c.note("daemon", "none on %s: `walkd run` starts it", s.DataDir)
+	}
+	if err := a.checkStore(ctx, c, s); err != nil {
+		return err
+	}
+	switch {
+	case s.Influx.URL == "":
+		c.note("influxdb", "not configured: nothing is projected")
+	case !online:
+		c.note("influxdb", "%s, not asked: --online asks it", s.Influx.URL)
+	default:
+		client, err := influxClient(s)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		status, err := client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if status.Err != nil {
+			c.wrong("influxdb", "%v", status.Err)
+		} else {
+			c.ok("influxdb", "%s answers, version %s, and takes what walkd writes", s.Influx.URL, status.Version)
+		}
+	}
+	if c.bad {
+		return silentError(exitFailed)
+	}
+	return nil
+}
+
+func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err error) {
+	r, err := store.OpenReader(ctx, s.DataDir)
+	var file *store.FileError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.note("store", "none in %s yet: the first import makes it", s.DataDir)
+		return nil
+	case errors.As(err, &file):
+		c.wrong("store", "%v", file)
+		return nil
+	case err != nil:
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	problems, err := r.Check(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		c.wrong("store", "damaged: %s", p)
+	}
+	if len(problems) > 0 {
+		c.wrong("store", "stop walkd, keep a copy of walkd.db, then put back a backup or import again")
+		return nil
+	}
+	n, err := r.Count(ctx)
+	if err != nil {
+		return err
+	}
+	c.ok("store", "sound: %s, %s with steps, %s", count(int(n.Persons), "person"), count(int(n.Records), "record"), count(int(n.Days), "derived day"))
+	if n.Stale > 0 {
+		c.note("store", "%s waiting to be derived", count(int(n.Stale), "day"))
+	}
+	now := a.now()
+	newest, err := r.NewestInstant(ctx)
+	if err != nil {
+		return err
+	}
+	if newest.After(now.Add(time.Hour)) {
+		c.wrong("clock", "this machine says %s, but there is data of %s: set the clock; until then nothing is decided",
+			now.Format(time.RFC3339), newest.Local().Format(time.RFC3339))
+	}
+	everybody, err := r.Persons(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range everybody {
+		streams, err := r.Streams(ctx, p)
+		if err != nil {
+			return err
+		}
+		if len(streams) == 0 {
+			c.note("person", "%s: no data yet", p.Name)
+		}
+		for _, st := range streams {
+			c.ok("stream", "%s: %s (%s), complete up to %s", p.Name, st.StreamKey, st.Device, st.SyncedThrough.In(p.Zones.Home()).Format("2006-01-02 15:04"))
+		}
+	}
+	return nil
+}

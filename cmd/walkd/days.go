@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+	"golang.org/x/term"
+)
+
+// tableDays is how many days a table shows unless told otherwise.
+const tableDays = 28
+
+type daysOptions struct {
+	person    string
+	from, to  dayFlag
+	json, csv bool
+}
+
+func (a *app) daysCommand() *cobra.Command {
+	var o daysOptions
+	c := &cobra.Command{
+		Use:   "days",
+		Short: "Walking minutes day by day",
+		Long: `Walking minutes day by day. A table shows the last four weeks with data; --json and --csv hand out everything from the
+first day with data to today, unless --from or --to say otherwise. Without --person everybody is shown.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.days(cmd.Context(), o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.person, "person", "", "only the days of `NAME`")
+	f.Var(&o.from, "from", "the first day, YYYY-MM-DD")
+	f.Var(&o.to, "to", "the last day, YYYY-MM-DD")
+	f.BoolVar(&o.json, "json", false, "one JSON array, an object a day")
+	f.BoolVar(&o.csv, "csv", false, "comma-separated values")
+	c.MarkFlagsMutuallyExclusive("json", "csv")
+	return c
+}
+
+func (a *app) days(ctx context.Context, o daysOptions) (err error) {
+	if o.from.set && o.to.set && o.from.day > o.to.day {
+		return usagef("--from %s is after --to %s", o.from.day, o.to.day)
+	}
+	s, err := a.load()
+	if err != nil {
+		return err
+	}
+	r, err := a.openReader(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	chosen, err := people(ctx, r, o.person)
+	if err != nil {
+		return err
+	}
+	now := a.now()
+	switch {
+	case o.json:
+		return writeDaysJSON(a.stdout, eachDay(ctx, r, chosen, o, now))
+	case o.csv:
+		return writeDaysCSV(a.stdout, eachDay(ctx, r, chosen, o, now))
+	}
+	for i, p := range chosen {
+		if err := a.daysTable(ctx, r, p, o, now, i > 0, len(chosen) > 1); err != nil {
+			return err
+		}
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintln(a.stderr, "there is nobody in the store yet: `walkd import` brings data in")
+	}
+	return nil
+}
+
+func (a *app) daysTable(ctx context.Context, r *store.Reader, p store.Person, o daysOptions, now time.Time, gap, named bool) error {
+	first, newest, today, ok, err := engine.Span(ctx, r, p, now)
+	if err != nil {
+		return err
+	}
+	if gap {
+		fmt.Fprintln(a.stdout)
+	}
+	if named {
+		fmt.Fprintln(a.stdout, p.Name)
+	}
+	if !ok {
+		fmt.Fprintln(a.stderr, "no data yet of "+p.Name+": `walkd import` brings some in")
+		return nil
+	}
+	from, to := o.from.day, o.to.day
+	if !o.to.set {
+		to = today
+		if newest < today-tableDays && (!o.from.set || o.from.day <= newest) {
+			to = newest // the empty days since tell nobody anything
+		}
+	}
+	if !o.from.set {
+		from = to - tableDays + 1
+	}
+	from = max(from, first)
+	days, err := engine.Days(ctx, r, p, from, to, now)
+	if err != nil {
+		return err
+	}
+	if len(days) == 0 {
+		fmt.Fprintf(a.stderr, "no days there: %s has data from %s to %s\n", p.Name, first, newest)
+		return nil
+	}
+	if err := renderDays(a.stdout, days, p.Limited, a.style()); err != nil {
+		return err
+	}
+	if !o.from.set && from > first {
+		fmt.Fprintf(a.stderr, "  earlier days: --from %s\n", first)
+	}
+	if !o.to.set && to < today {
+		fmt.Fprintf(a.stderr, "  no data since %s\n", newest)
+	}
+	return nil
+}
+
+// eachDay yields the days of people, a month in memory at a time.
+func eachDay(ctx context.Context, r *store.Reader, chosen []store.Person, o daysOptions, now time.Time) iter.Seq2[personDay, error] {
+	return func(yield func(personDay, error) bool) {
+		for _, p := range chosen {
+			first, _, today, ok, err := engine.Span(ctx, r, p, now)
+			if err != nil {
+				yield(personDay{}, err)
+				return
+			}
+			if !ok {
+				continue
+			}
+			from, to := first, today
+			if o.from.set {
+				from = max(from, o.from.day)
+			}
+			if o.to.set {
+				to = min(to, o.to.day)
+			}
+			days, err := engine.Days(ctx, r, p, from, to, now)
+			if err != nil {
+				yield(personDay{}, err)
+				return
+			}
+			for _, d := range days {
+				if !yield(personDay{p.Name, d}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// style returns how the standard output wants its text.
+func (a *app) style() style {
+	f, ok := a.stdout.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return styleFor(false, 0, a.env.Getenv)
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 0
+	}
+	return styleFor(true, width, a.env.Getenv)
+}
+
+func (a *app) todayCommand() *cobra.Command {
+	var (
+		person string
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "today",
+		Short: "Where the day stands",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.today(cmd.Context(), person, asJSON) },
+	}
+	c.Flags().StringVar(&person, "person", "", "only the day of `NAME`")
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON array, an object a person")
+	return c
+}
+
+// todayJSON is a day as `walkd today --json` hands it out: that of `walkd days --json` and what goes with now.
+type todayJSON struct {
+	exportedDay
+	Mean7Band *string    `json:"mean7_band"` // null if there is no mean7
+	Mean7Days int        `json:"mean7_days"`
+	AsOf      *time.Time `json:"as_of"` // up to when the data is complete; null if there is none
+	Needed    int        `json:"minutes_needed"`
+}
+
+func (a *app) today(ctx context.Context, person string, asJSON bool) (err error) {
+	s, err := a.load()
+	if err != nil {
+		return err
+	}
+	r, err := a.openReader(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	chosen, err := people(ctx, r, person)
+	if err != nil {
+		return err
+	}
+	now := a.now()
+	out := []todayJSON{}
+	for i, p := range chosen {
+		v, err := todayOf(ctx, r, p, now)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			out = append(out, v.export())
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		if err := renderToday(a.stdout, v, a.style()); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(out)
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintln(a.stderr, "there is nobody in the store yet: `walkd import` brings data in")
+	}
+	return nil
+}
+
+// todayOf returns what is known of today.
+func todayOf(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (todayView, error) {
+	v := todayView{Person: p.Name, Limited: p.Limited, Now: now.In(p.Zones.At(now)), Quiet: p.Quiet}
+	day := p.Zones.Day(now)
+	v.Today = walking.Summary{Day: day, Zone: p.Zones.At(now).String(), Target: walking.TargetOn(p.Targets, day), Estimator: walking.Estimator}
+	days, err := engine.Days(ctx, r, p, day, day, now)
+	if err != nil {
+		return v, err
+	}
+	if len(days) > 0 {
+		v.Today = days[0]
+	}
+	streams, err := r.Streams(ctx, p)
+	for _, st := range streams {
+		if st.SyncedThrough.After(v.Through) {
+			v.Through = st.SyncedThrough
+		}
+	}
+	return v, err
+}
+
+func (v todayView) export() todayJSON {
+	t := todayJSON{exportedDay: exportDay(personDay{v.Person, v.Today}), Mean7Days: v.Today.Mean7Days}
+	if v.Today.Mean7Days > 0 {
+		band := walking.BandOf(v.Today.Mean7).String()
+		t.Mean7Band = &band
+	}
+	if !v.Through.IsZero() {
+		t.AsOf = &v.Through
+	}
+	t.Needed = max(0, int(v.Today.Target)+1-walking.WholeMinutes(v.Today.Walking))
+	return t
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"github.com/walkd/walkd/internal/config"
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/ingest/applehealth"
+	"github.com/walkd/walkd/internal/ingest/fitabase"
+)
+
+// formats are the file formats that `walkd import` knows. A new one is a line here.
+func formats() map[string]ingest.Format {
+	return map[string]ingest.Format{
+		"apple-health": applehealth.Format{},
+		"fitabase":     fitabase.Format{},
+	}
+}
+
+// kinds are the kinds of source that a config can name. A new one is a line here.
+func kinds() config.Kinds {
+	k := config.Kinds{}
+	for name := range formats() {
+		k[name] = config.NoKeys
+	}
+	return k
+}

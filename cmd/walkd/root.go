@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/config"
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "walkd",
+		Short: "Walking minutes from your watch and phone, and a nudge when one is worth reading",
+		Long: `walkd keeps a person's walking in one file, turns steps into walking minutes a day, compares them with the
+target of more than 100, and projects everything into InfluxDB for Grafana.`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q: `walkd --help` lists them", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w: `%s --help` lists the options", err, cmd.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.flags.config, "config", "", "the config `FILE`")
+	f.StringVar(&a.flags.dataDir, "data-dir", "", "the `DIR` of the store")
+	f.StringVar(&a.flags.logLevel, "log-level", "", "debug, info, warn or error")
+	f.StringVar(&a.flags.logFormat, "log-format", "", "text or json")
+	root.AddCommand(a.demoCommand(), a.runCommand(), a.checkCommand(), a.importCommand(), a.todayCommand(), a.daysCommand(),
+		a.influxCommand(), a.backupCommand(), a.versionCommand())
+	for _, c := range root.Commands() {
+		markUsage(c)
+	}
+	return root
+}
+
+// markUsage makes wrong arguments of a command and of those below it usage errors.
+func markUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usagef("%w: `%s --help` tells more", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		markUsage(sub)
+	}
+}
+
+// settings is the config with the global options applied.
+type settings struct {
+	config.Config
+	path string // of the config file; "" if there is none
+}
+
+// load reads the config. Warnings go to stderr.
+func (a *app) load() (settings, error) {
+	path, err := config.Find(a.flags.config, a.env)
+	if err != nil {
+		return settings{}, usageError{err}
+	}
+	c, warnings, err := config.Load(path, a.env, kinds())
+	if err != nil {
+		return settings{}, usageError{err}
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(a.stderr, "warning:", w)
+	}
+	if a.flags.dataDir != "" {
+		c.DataDir = a.flags.dataDir
+	}
+	if c.DataDir == "" {
+		return settings{}, usagef("no place for the data: set --data-dir, data_dir in the config, or $HOME")
+	}
+	if l := a.flags.logLevel; l != "" {
+		if err := c.LogLevel.UnmarshalText([]byte(l)); err != nil || strings.ContainsAny(l, "+-") {
+			return settings{}, usagef("--log-level %q: want debug, info, warn or error", l)
+		}
+	}
+	if l := a.flags.logFormat; l != "" {
+		if l != "text" && l != "json" {
+			return settings{}, usagef("--log-format %q: want text or json", l)
+		}
+		c.LogFormat = l
+	}
+	return settings{c, path}, nil
+}
+
+// logger returns the logger that the config asks for, on stderr.
+func (a *app) logger(s settings) *slog.Logger {
+	o := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, o))
+}
+
+// clock is the app's time as an engine.Clock.
+type clock struct {
+	engine.WallClock
+	now func() time.Time
+}
+
+func (c clock) Now() time.Time { return c.now() }
+
+// open opens the store for writing, as the config wants it, with an engine on it.
+func (a *app) open(ctx context.Context, s settings) (*engine.Engine, error) {
+	st, err := store.Open(ctx, s.DataDir)
+	if err != nil {
+		if errors.Is(err, store.ErrOwned) {
+			return nil, fmt.Errorf("%w: stop it first, or choose another folder with --data-dir", err)
+		}
+		return nil, err
+	}
+	e := &engine.Engine{Store: st, Formats: formats(), Clock: clock{now: a.now}, Log: a.logger(s)}
+	err = st.Configure(ctx, storeSettings(s), a.now())
+	if err == nil && s.Influx.URL != "" {
+		var c *influx.Client
+		c, err = influx.NewClient(influx.Config{URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket, Token: s.Influx.Token.Reveal()})
+		if err == nil {
+			l := engine.Ledger{Store: st, Clock: e.Clock}
+			e.Projector = influx.New(c, l, l, influx.Options{Logger: e.Log, Progress: e.Projected})
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return e, nil
+}
+
+// storeSettings returns what the config says of people. Without a config file it says nothing: the store keeps what it
+// was told at the first import.
+func storeSettings(s settings) []store.Settings {
+	if s.path == "" {
+		return nil
+	}
+	var out []store.Settings
+	for _, p := range s.People {
+		out = append(out, store.Settings{Name: p.Name, Zone: p.Home, Target: float64(p.TargetMinutes), Limited: p.Limited,
+			Quiet: p.Quiet, Preferred: p.Preferred(), Travel: p.Travel})
+	}
+	return out
+}
+
+// openReader opens the store for reading.
+func (a *app) openReader(ctx context.Context, s settings) (*store.Reader, error) {
+	r, err := store.OpenReader(ctx, s.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no data in %s yet: `walkd import` brings some in, `walkd demo` shows an example", s.DataDir)
+	}
+	return r, err
+}
+
+// people returns the person of that name, or everybody if name is "".
+func people(ctx context.Context, r *store.Reader, name string) ([]store.Person, error) {
+	all, err := r.Persons(ctx)
+	if err != nil || name == "" {
+		return all, err
+	}
+	var names []string
+	for _, p := range all {
+		if p.Name == name {
+			return []store.Person{p}, nil
+		}
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return nil, usagef("--person %q: there is nobody in the store yet", name)
+	}
+	return nil, usagef("--person %q: there is %s", name, strings.Join(names, ", "))
+}
+
+// dayFlag is a civil date on the command line.
+type dayFlag struct {
+	day walking.Day
+	set bool
+}
+
+func (f *dayFlag) String() string {
+	if !f.set {
+		return ""
+	}
+	return f.day.String()
+}
+
+func (f *dayFlag) Set(s string) (err error) {
+	f.day, err = walking.ParseDay(s)
+	f.set = err == nil
+	return err
+}
+
+func (*dayFlag) Type() string { return "DATE" }

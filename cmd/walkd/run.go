@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/control"
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/web"
+	"golang.org/x/sync/errgroup"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "The daemon: derive days, close them by the clock, project them",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.daemon(cmd.Context()) },
+	}
+}
+
+func (a *app) daemon(ctx context.Context) (err error) {
+	s, err := a.load()
+	if err != nil {
+		return err
+	}
+	e, err := a.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Store.Close()) }()
+	// A second signal would not wait for this; the store stands a kill at any moment.
+
+	socket, err := control.Listen(s.DataDir)
+	if err != nil {
+		return err
+	}
+	var listener net.Listener
+	if s.Web.Listen != "" {
+		if listener, err = net.Listen("tcp", s.Web.Listen); err != nil {
+			return errors.Join(fmt.Errorf("cannot listen on web.listen: %w: is another walkd running? Choose another address in the config", err), socket.Close())
+		}
+	}
+	version, revision, _ := engine.Build()
+	e.Log.Info("walkd starts", "version", version, "revision", revision, "data_dir", s.DataDir, "config", s.path)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.Run(ctx) })
+	g.Go(func() error { return control.Serve(ctx, socket, e, e.Log) })
+	if listener != nil {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(engine.Metrics{Engine: e, HealthValues: s.Web.MetricsHealthValues}, collectors.NewGoCollector(),
+			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		h := web.New(web.Options{Ready: e.Ready, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})})
+		g.Go(func() error { return web.Serve(ctx, listener, h, e.Log) })
+		e.Log.Info("listening", "address", listener.Addr().String())
+	}
+	a.notify(e, daemon.SdNotifyReady)
+	g.Go(func() error { return a.watchdog(ctx, e) })
+	err = g.Wait()
+	a.notify(e, daemon.SdNotifyStopping)
+	e.Log.Info("walkd stops")
+	return err
+}
+
+// notify tells systemd, if it is there.
+func (a *app) notify(e *engine.Engine, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		e.Log.Warn("cannot notify systemd", "err", err)
+	}
+}
+
+// watchdog tells systemd that the loops are alive, if it wants to be told.
+func (a *app) watchdog(ctx context.Context, e *engine.Engine) error {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		e.Log.Warn("systemd's watchdog is set wrongly", "err", err)
+	}
+	if interval == 0 || err != nil {
+		return nil
+	}
+	t := time.NewTicker(interval / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := e.Alive(); err != nil {
+				e.Log.Error("the watchdog is not fed", "err", err)
+				continue
+			}
+			a.notify(e, daemon.SdNotifyWatchdog)
+		}
+	}
+}

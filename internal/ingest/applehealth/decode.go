@@ -96,6 +96,17 @@ func (d *decoder) document() error {
 	case err != nil:
 		return err
 	}
+	d.skip(-len("<HealthData"))
+	switch err := d.tag(&d.t); {
+	case err == errTag:
+		d.skip(len("<HealthData")) // nothing in it is needed
+	case err != nil:
+		return err
+	case d.t.empty:
+		return nil
+	default:
+		d.skip(d.t.length)
+	}
 	for {
 		b, err := d.next()
 		if err != nil {
@@ -203,7 +214,7 @@ func (d *decoder) record(b []byte) error {
 	// Nearly always the type comes first and is another one. Then the rest is not looked at.
 	const first = `<Record type="`
 	if len(b) > len(first) && string(b[:len(first)]) == first {
-		value := b[len(first):]
+		value := b[len(first):min(len(b), lookahead)]
 		if n := bytes.IndexByte(value, '"'); n >= 0 && string(value[:n]) != stepCount && bytes.IndexByte(value[:n], '&') < 0 {
 			d.skip(len(first) + n)
 			return nil

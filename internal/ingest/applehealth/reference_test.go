@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -107,15 +106,14 @@ func refDecode(doc []byte, now time.Time) (*refResult, error) {
 				return nil, err
 			}
 		case "ExportDate":
+			value := ""
 			for _, a := range start.Attr {
 				if a.Name.Local == "value" {
-					if _, _, err := refTime(a.Value); err != nil {
-						return nil, errSkip
-					}
+					value = a.Value
 				}
 			}
-			if len(start.Attr) == 0 {
-				return nil, errSkip
+			if _, _, err := refTime(value); err != nil {
+				res.Bad++
 			}
 			err = d.Skip()
 		default:
@@ -139,17 +137,17 @@ func plain(doc []byte) error {
 		}
 		switch t := token.(type) {
 		case xml.Directive:
-			return fmt.Errorf("%w: %v", errSkip, t)
+			return errSkip
 		case xml.StartElement:
 			seen := map[string]bool{}
 			for _, a := range t.Attr {
 				if a.Name.Space != "" || seen[a.Name.Local] {
-					return fmt.Errorf("%w: %v", errSkip, t)
+					return errSkip
 				}
 				seen[a.Name.Local] = true
 			}
 			if t.Name.Space != "" {
-				return fmt.Errorf("%w: %v", errSkip, t)
+				return errSkip
 			}
 			parent := ""
 			if len(open) > 0 {
@@ -158,19 +156,23 @@ func plain(doc []byte) error {
 			switch name := t.Name.Local; name {
 			case "HealthData":
 				if len(open) > 0 {
-					return fmt.Errorf("%w: %v", errSkip, t)
+					return errSkip
 				}
-			case "Record", "Workout", "Correlation", "ExportDate":
+			case "Workout", "Correlation", "ExportDate":
+				if len(open) != 1 {
+					return errSkip
+				}
+			case "Record":
 				if len(open) != 1 && parent != "Correlation" {
-					return fmt.Errorf("%w: %v", errSkip, t)
+					return errSkip
 				}
 			case "MetadataEntry", "WorkoutEvent", "WorkoutStatistics":
 				if len(open) != 2 && parent != "WorkoutActivity" {
-					return fmt.Errorf("%w: %v", errSkip, t)
+					return errSkip
 				}
 			default:
 				if parent == "Record" {
-					return fmt.Errorf("%w: %v", errSkip, t)
+					return errSkip
 				}
 			}
 			open = append(open, t.Name.Local)

@@ -104,7 +104,7 @@ func (s *scanner) skipPast(mark string) error {
 }
 
 // next moves to the '<' of the next tag. Comments, CDATA sections and processing instructions are skipped. It returns
-// the bytes from there on: at least enough to tell the names of tags apart, unless the input ends.
+// the bytes from there on: at least lookahead of them, unless the input ends.
 func (s *scanner) next() ([]byte, error) {
 	for {
 		i := bytes.IndexByte(s.buf[s.pos:], '<')
@@ -116,8 +116,8 @@ func (s *scanner) next() ([]byte, error) {
 			continue
 		}
 		s.pos += i
-		if len(s.buf)-s.pos < longestName {
-			if err := s.need(longestName); err != nil {
+		if len(s.buf)-s.pos < lookahead {
+			if err := s.need(lookahead); err != nil {
 				return nil, err
 			}
 		}
@@ -149,8 +149,8 @@ func (s *scanner) skipFrom(n int, mark string) error {
 // skip consumes n bytes that next or tag handed out.
 func (s *scanner) skip(n int) { s.pos += n }
 
-// longestName is longer than "</", any name of a tag that matters, and what ends it.
-const longestName = 32
+// lookahead is how much of a tag next hands out at least: enough for its name, and for the type if that comes first.
+const lookahead = 128
 
 // named reports whether b starts with the tag <name, or with </name if name starts with a slash.
 func named(b []byte, name string) bool {

@@ -12,7 +12,7 @@ import (
 
 const (
 	batchLines = 5000 // as InfluxDB recommends
-	chunkDays  = 28   // days projected under one intention
+	chunkDays  = 28   // so that two chunks of days stay small
 	reach      = 2    // how many days an instant can move when a zone changes
 )
 

@@ -76,6 +76,7 @@ type Projector struct {
 	log      *slog.Logger
 	progress func(Stats)
 
+	chunk   int           // days projected under one intention
 	running chan struct{} // holds one value while nobody projects
 	lines   atomic.Int64  // lines in a batch; less after a server found one too large
 
@@ -87,7 +88,7 @@ type Projector struct {
 func New(client *Client, days Days, journal Journal, o Options) *Projector {
 	p := &Projector{
 		client: client, days: days, journal: journal, log: o.Logger, progress: o.Progress,
-		running: make(chan struct{}, 1),
+		chunk: chunkDays, running: make(chan struct{}, 1),
 		state:   State{Failures: map[Cause]int64{}},
 	}
 	if p.log == nil {
@@ -158,7 +159,7 @@ func (p *Projector) pass(ctx context.Context, tasks []Task, total *Stats) error 
 		ring := [2]*chunk{{}, {}}
 		for i := 0; len(tasks) > 0; i++ {
 			n := 1
-			for n < len(tasks) && n < chunkDays && tasks[n].Person == tasks[0].Person {
+			for n < len(tasks) && n < p.chunk && tasks[n].Person == tasks[0].Person {
 				n++
 			}
 			c := ring[i%2]

@@ -102,6 +102,9 @@ func list(words []string) string {
 
 // nearest returns the one of words that s is probably a misspelling of, or "".
 func nearest(s string, words []string) string {
+	if len(s) > 64 { // longer than any word, and comparing takes time
+		return ""
+	}
 	best, least := "", 1+max(1, min(3, len(s)/3))
 	for _, w := range words {
 		if d := distance(strings.ToLower(s), strings.ToLower(w)); d < least {

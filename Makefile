@@ -24,10 +24,10 @@ ready:
 		{ echo "SKIPPED: no gcc, so the tests run without the race detector" >&2; test "$$CI" != true; }
 	go mod verify
 
-lint: tools ## run the linters and check the format
+lint: $(LINT) ## run the linters and check the format
 	@if test -x $(LINT); then echo $(LINT) run && $(LINT) run ./...; fi
 
-fmt: tools ## format the code
+fmt: $(LINT) ## format the code
 	$(LINT) fmt ./...
 
 vet:

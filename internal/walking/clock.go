@@ -24,8 +24,8 @@ func ParseWallTime(s string) (WallTime, error) {
 // String returns the time of day as 15:04.
 func (w WallTime) String() string { return fmt.Sprintf("%02d:%02d", int(w)/60, int(w)%60) }
 
-// A WallRange is a stretch of the day on the person's clock, From inclusive, To exclusive. If To is not after From it
-// runs past midnight into the next day.
+// A WallRange is a stretch of the day on the person's clock, From inclusive, To exclusive. If To is before From it runs
+// past midnight into the next day; if they are the same it is empty. 00:00-24:00 is all day.
 type WallRange struct{ From, To WallTime }
 
 // String returns the range as 21:30-08:00.
@@ -48,59 +48,124 @@ func (z Timeline) Clock(d Day, w WallTime) []time.Time {
 	return out
 }
 
-// first and last return the first and the last instant at which the clock shows w on d. A skipped time moves to the
-// instant after the gap.
-func (z Timeline) first(d Day, w WallTime) time.Time { return z.edge(d, w, false) }
-func (z Timeline) last(d Day, w WallTime) time.Time  { return z.edge(d, w, true) }
-
-func (z Timeline) edge(d Day, w WallTime, last bool) time.Time {
-	if at := z.Clock(d, w); len(at) > 0 {
-		if last {
-			return at[len(at)-1]
+// after returns the first instant from t on at which the clock shows w on d, or has just moved past it.
+func (z Timeline) after(d Day, w WallTime, t time.Time) time.Time {
+	wall := d.utc().Add(time.Duration(w) * time.Minute)
+	spans := z.clockSpans(Window{d.utc(), d.utc()}.Widen(maxClockSpan))
+	for i, c := range spans {
+		at := wall.Add(-c.offset)
+		if at.Before(c.Start) && (i == 0 || !wall.Before(spans[i-1].End.Add(spans[i-1].offset))) {
+			at = c.Start // the clock jumped over w
 		}
-		return at[0]
-	}
-	midnight := d.utc()
-	var end time.Time
-	for _, s := range z.Spans(d) {
-		for _, c := range z.clockSpans(s) {
-			if c.Start.Add(c.offset).Sub(midnight) > time.Duration(w)*time.Minute {
-				return c.Start
-			}
-			end = c.End
+		if c.Contains(at) && !at.Before(t) {
+			return at
 		}
 	}
-	return end
+	return t
 }
 
-// Range returns the stretch of instants that r covers when it begins on d, following the person's clock: a skipped time
-// moves past the gap; a repeated one begins at its first and ends at its second occurrence. It is empty if the person's
-// calendar has no such day.
+// maxClockSpan is how far from midnight UTC of a date any zone can show that date, with room for a journey.
+const maxClockSpan = 48 * time.Hour
+
+// Ranges returns the instants of w at which the person's clock is inside r, as disjoint windows in order. Where the
+// clock is set forward over an edge of r, the edge moves past the gap; where it is set back over one, r begins at the
+// first occurrence and ends at the second. After a journey the clock of the new zone counts from the arrival on.
+func (z Timeline) Ranges(w Window, r WallRange) []Window {
+	var out []Window
+	for _, s := range z.ranges(w.Widen(maxClockSpan), r) {
+		if s.Start.Before(w.Start) {
+			s.Start = w.Start
+		}
+		if s.End.After(w.End) {
+			s.End = w.End
+		}
+		if s.Empty() {
+			continue
+		}
+		if n := len(out); n > 0 && !out[n-1].End.Before(s.Start) {
+			out[n-1].End = s.End
+			continue
+		}
+		out = append(out, s.Window)
+	}
+	return out
+}
+
+// Range returns the first stretch that r covers in the night, or day, that begins on d; by the rules of Ranges. It is
+// empty if there is none.
 func (z Timeline) Range(d Day, r WallRange) Window {
-	end := d
-	if r.To <= r.From {
-		end++
+	for _, s := range z.ranges(Window{d.utc(), d.utc()}.Widen(2*maxClockSpan), r) {
+		if s.begins == d {
+			return s.Window
+		}
 	}
-	w := Window{z.first(d, r.From), z.last(end, r.To)}
-	if w.End.Before(w.Start) {
-		w.End = w.Start
+	return Window{}
+}
+
+// A daySpan is a stretch of a WallRange and the date on which it would have begun.
+type daySpan struct {
+	Window
+	begins Day
+}
+
+// setBack is the most by which a clock is set back, rather than moved to another part of the world.
+const setBack = 3 * time.Hour
+
+// ranges returns the stretches of r in w and for some time beyond.
+func (z Timeline) ranges(w Window, r WallRange) []daySpan {
+	length := time.Duration(r.To-r.From) * time.Minute
+	if length < 0 {
+		length += 24 * time.Hour
 	}
-	return w
+	var (
+		out  []daySpan
+		last clockSpan
+	)
+	for _, c := range z.clockSpans(w) {
+		back := last.offset - c.offset
+		if last.Empty() || back < 0 || back > setBack {
+			back = 0
+		}
+		for d := Day(floorDiv(c.Start.Add(c.offset).Unix(), 86400)) - 1; ; d++ {
+			start := d.utc().Add(time.Duration(r.From)*time.Minute - c.offset)
+			if !start.Before(c.End) {
+				break
+			}
+			s := daySpan{Window{start, start.Add(length)}, d}
+			if s.Start.Before(c.Start) {
+				s.Start = c.Start
+			}
+			if s.End.After(c.End) {
+				s.End = c.End
+			}
+			if s.Empty() {
+				continue
+			}
+			// The same night on both sides of a change of the clock is one stretch, and a hole that a repeated hour
+			// tears into it is none.
+			n := len(out)
+			if n > 0 && out[n-1].begins == d && s.Start.Sub(out[n-1].End) <= back && !s.Start.Add(-back).After(c.Start) {
+				out[n-1].End = s.End
+				continue
+			}
+			out = append(out, s)
+		}
+		last = c
+	}
+	return out
 }
 
 // Waking returns the instants of d outside of the quiet hours.
 func (z Timeline) Waking(d Day, quiet WallRange) []Window {
-	day := windowSpans(z.Spans(d))
-	var asleep []span
-	for _, q := range []Window{z.Range(d-1, quiet), z.Range(d, quiet)} {
-		if !q.Empty() {
-			asleep = append(asleep, span{q.Start.UnixNano(), q.End.UnixNano()})
-		}
-	}
-	slices.SortFunc(asleep, func(a, b span) int { return int(min(max(a.start-b.start, -1), 1)) })
 	var out []Window
-	for _, s := range subtractSpans(day, joinSpans(asleep, 0)) {
-		out = append(out, Window{time.Unix(0, s.start).UTC(), time.Unix(0, s.end).UTC()})
+	for _, day := range z.Spans(d) {
+		var asleep []span
+		for _, w := range z.Ranges(day, quiet) {
+			asleep = append(asleep, w.span())
+		}
+		for _, s := range subtractSpans(nil, []span{day.span()}, asleep) {
+			out = append(out, s.window())
+		}
 	}
 	return out
 }
@@ -124,10 +189,15 @@ func Travel(home *time.Location, entries []ZoneChange, offsets []OffsetAt) []Zon
 		away    bool // a journey is in force
 		offset  int  // its offset
 		pending *OffsetAt
+		next    int // entries[next] is the first after the offset at hand
 	)
+	entries = slices.Clone(entries)
+	slices.SortStableFunc(entries, func(a, b ZoneChange) int { return a.From.Compare(b.From) })
 	for i, o := range sorted {
+		for ; next < len(entries) && !entries[next].From.After(o.At); next++ {
+			away, pending = false, nil // the entry says where the person is from here on
+		}
 		if !sameZone(entered.At(o.At), home) {
-			away, pending = false, nil
 			continue
 		}
 		_, homeOffset := o.At.In(home).Zone()
@@ -137,6 +207,10 @@ func Travel(home *time.Location, entries []ZoneChange, offsets []OffsetAt) []Zon
 		}
 		switch {
 		case o.Offset == inForce:
+			if away && offset == homeOffset {
+				out = append(out, ZoneChange{o.At, home})
+				away = false
+			}
 			pending = nil
 		case pending == nil || pending.Offset != o.Offset:
 			pending = &sorted[i]

@@ -48,78 +48,155 @@ type Setting struct {
 }
 
 // Day derives what happened on d from the merge: everything in the Summary but Closed and the 7-day mean, which depend
-// on other days and on the clock. The merge must hold all records that can reach into d.
+// on other days and on the clock. The merge must hold all that can reach into d: see Reach.
 func (m *Merged) Day(d Day, s Setting) (Summary, Detail) {
 	spans := s.Zones.Spans(d)
 	sum := Summary{Day: d, Zone: s.Zones.Home().String(), Estimator: Estimator}
 	if n := len(spans); n > 0 {
 		sum.Zone = s.Zones.At(spans[n-1].End.Add(-1)).String()
 	}
-	var det Detail
-	var steps, walk, run, brisk, spread, alternative float64
-	supplied := make([]float64, len(m.inputs))
-	suppliedSteps := make([]float64, len(m.inputs))
-	var hours [24]HourTotals
-	var length time.Duration
+	var (
+		det         Detail
+		t           dayTotals
+		length      time.Duration
+		alternative float64
+	)
+	t.suppliedSteps, t.supplied = make([]float64, len(m.inputs)), make([]float64, len(m.inputs))
 	for _, w := range spans {
 		length += w.Duration()
-		day := span{w.Start.UnixNano(), w.End.UnixNano()}
-		grid := s.Zones.minuteGrid(w)
-		eachIn(m.pieces, day, func(p *piece, part float64) {
-			steps += p.steps * part
-			walk += p.walk * part
-			run += p.run * part
-			brisk += p.brisk * part
-			spread += p.walk * part * p.uncertainty
-			supplied[p.stream] += p.walk * part
-			suppliedSteps[p.stream] += p.steps * part
-			det.Minutes = grid.add(det.Minutes, &hours, p, day)
-		})
-		eachIn(m.alternative, day, func(p *piece, part float64) { alternative += p.walk * part })
+		m.all.addTo(&t, &det, w.span(), s.Zones.clockSpans(w))
+		for day, rest := w.span(), m.alternative.from(w.Start); len(rest) > 0 && rest[0].start < day.end; rest = rest[1:] {
+			alternative += rest[0].moved * rest[0].part(day)
+		}
 	}
-	for h := range hours {
-		sum.ByHour[h] = HourTotals{Walking: Round2(hours[h].Walking / nanosPerMinute), Steps: Round2(hours[h].Steps)}
+	for h := range t.hours {
+		sum.ByHour[h] = HourTotals{Walking: Round2(t.hours[h].Walking / nanosPerMinute), Steps: Round2(t.hours[h].Steps)}
 	}
 	sum.Hours = Round2(length.Hours())
-	sum.Steps = int64(math.Floor(steps + 0.5))
-	sum.Walking = Round2(walk / nanosPerMinute)
-	sum.Low = Round2((walk - spread) / nanosPerMinute)
-	sum.High = Round2(min(walk+spread, float64(length)) / nanosPerMinute)
-	sum.Brisk = Round2(brisk / nanosPerMinute)
-	sum.Running = Round2(run / nanosPerMinute)
+	sum.Steps = int64(math.Floor(t.steps + 0.5))
+	sum.Walking = Round2(t.walk / nanosPerMinute)
+	sum.Low = Round2((t.walk - t.spread) / nanosPerMinute)
+	sum.High = Round2(min(t.walk+t.spread, float64(length)) / nanosPerMinute)
+	sum.Brisk = Round2(t.brisk / nanosPerMinute)
+	sum.Running = Round2(t.run / nanosPerMinute)
 	sum.Alternative = Round2(alternative / nanosPerMinute)
 	sum.Target = TargetOn(s.Targets, d)
 	sum.Met = float64(WholeMinutes(sum.Walking)) > sum.Target
 	sum.Band = BandOf(sum.Walking)
-	m.addStreams(&sum, &det, spans, supplied, suppliedSteps)
+	m.addStreams(&sum, &det, spans, &t)
 	sum.Sessions = len(det.Sessions)
 	sum.Valid = sum.Steps >= ValidSteps && length >= ValidHours*time.Hour && !slices.Contains(s.NotWorn, d) &&
-		m.unworn(s.Zones.Waking(d, s.Quiet)) < ValidUnworn
+		(len(m.off) == 0 || m.unworn(s.Zones.Waking(d, s.Quiet)) < ValidUnworn)
 	return sum, det
 }
 
-// addStreams adds what each stream had by itself on the day.
-func (m *Merged) addStreams(sum *Summary, det *Detail, spans []Window, supplied, suppliedSteps []float64) {
+// dayTotals are the sums of a day on their way into its Summary.
+type dayTotals struct {
+	steps                   float64
+	walk, run, brisk        float64 // nanoseconds
+	spread                  float64 // nanoseconds of uncertainty
+	hours                   [24]HourTotals
+	supplied, suppliedSteps []float64 // of each stream
+}
+
+// from returns the layer's pieces from the first that reaches beyond t.
+func (l *layer) from(t time.Time) []piece { return piecesFrom(l.pieces, t.UnixNano()) }
+
+func piecesFrom(pieces []piece, t int64) []piece {
+	i, _ := slices.BinarySearchFunc(pieces, t, func(p piece, t int64) int {
+		if p.end > t {
+			return 1
+		}
+		return -1
+	})
+	return pieces[i:]
+}
+
+// addTo adds what the layer holds in day, a stretch with the given clock, to the totals and minutes of a day.
+func (l *layer) addTo(t *dayTotals, det *Detail, day span, clock []clockSpan) {
+	const minute, hour = int64(time.Minute), int64(time.Hour)
+	pieces := piecesFrom(l.pieces, day.start)
+	instants := l.instants[firstInstant(l.instants, day.start):]
+	n, _ := slices.BinarySearchFunc(pieces, day.end, func(p piece, t int64) int { return cmp.Compare(p.start, t) })
+	det.Minutes = slices.Grow(det.Minutes, min(n, 25*60))
+
+	var (
+		offset    int64                  // of the clock
+		offsetEnd = int64(math.MinInt64) // until when
+		minuteEnd = int64(math.MinInt64) // of the last of det.Minutes
+	)
+	if n := len(det.Minutes); n > 0 {
+		minuteEnd = det.Minutes[n-1].Start.UnixNano() + minute
+	}
+	add := func(at int64, steps, walk float64) {
+		for at >= offsetEnd {
+			offset, offsetEnd, clock = int64(clock[0].offset), clock[0].End.UnixNano(), clock[1:]
+		}
+		h := &t.hours[floorMod(at+offset, 24*hour)/hour]
+		h.Walking += walk
+		h.Steps += steps
+		if at < minuteEnd {
+			last := &det.Minutes[len(det.Minutes)-1]
+			last.Steps += steps
+			last.Walking += time.Duration(walk)
+		} else if steps > 0 || walk > 0 {
+			start := at - floorMod(at, minute)
+			minuteEnd = start + minute
+			det.Minutes = append(det.Minutes, Minute{time.Unix(0, start).UTC(), time.Duration(walk), steps})
+		}
+	}
+	addInstants := func(until int64) {
+		for len(instants) > 0 && instants[0].at < until {
+			x := instants[0]
+			t.steps += x.steps
+			t.suppliedSteps[x.stream] += x.steps
+			add(x.at, x.steps, 0)
+			instants = instants[1:]
+		}
+	}
+	for i := range pieces[:n] {
+		p := &pieces[i]
+		s := span{max(p.start, day.start), min(p.end, day.end)}
+		share := p.part(day)
+		steps, walk := p.steps*share, p.walk()*share
+		t.steps += steps
+		t.walk += walk
+		t.spread += walk * float64(p.uncertainty)
+		if p.trait&running != 0 {
+			t.run += p.moved * share
+		}
+		if p.trait&brisk != 0 {
+			t.brisk += walk
+		}
+		t.supplied[p.stream] += walk
+		t.suppliedSteps[p.stream] += steps
+		for at := s.start; at < s.end; {
+			next := min(at-floorMod(at, minute)+minute, s.end)
+			addInstants(at + 1)
+			part := float64(next-at) / float64(p.length())
+			add(at, p.steps*part, p.walk()*part)
+			addInstants(next)
+			at = next
+		}
+	}
+	addInstants(day.end)
+}
+
+// addStreams adds what each stream had by itself on the day, and the sessions.
+func (m *Merged) addStreams(sum *Summary, det *Detail, spans []Window, day *dayTotals) {
+	for _, w := range spans {
+		i, _ := slices.BinarySearchFunc(m.sessions, w.Start, func(s StreamSession, t time.Time) int { return s.Start.Compare(t) })
+		for ; i < len(m.sessions) && m.sessions[i].Start.Before(w.End); i++ {
+			det.Sessions = append(det.Sessions, m.sessions[i])
+		}
+	}
 	for i, in := range m.inputs {
-		t := SourceTotals{StreamKey: in.StreamKey, Supplied: Round2(supplied[i] / nanosPerMinute)}
+		t := SourceTotals{StreamKey: in.StreamKey, Supplied: Round2(day.supplied[i] / nanosPerMinute)}
+		seen := day.supplied[i] > 0 || day.suppliedSteps[i] > 0 ||
+			slices.ContainsFunc(det.Sessions, func(s StreamSession) bool { return s.StreamKey == in.StreamKey })
 		var records []Record
-		seen := supplied[i] > 0 || suppliedSteps[i] > 0
 		for _, w := range spans {
-			day := span{w.Start.UnixNano(), w.End.UnixNano()}
-			eachIn(m.alone[i], day, func(p *piece, part float64) {
-				seen = true
-				t.Steps += p.steps * part
-				t.Walking += p.walk * part
-				if p.start >= day.start {
-					records = addFlat(records, p)
-				}
-			})
-			for _, s := range in.Sessions {
-				if w.Contains(s.Start) {
-					seen = true
-					det.Sessions = append(det.Sessions, StreamSession{in.StreamKey, s})
-				}
-			}
+			seen = m.alone[i].addTo(&t, &records, w.span()) || seen
 		}
 		if !seen {
 			continue
@@ -130,119 +207,83 @@ func (m *Merged) addStreams(sum *Summary, det *Detail, spans []Window, supplied,
 			det.Streams = append(det.Streams, StreamRecords{in.StreamKey, records})
 		}
 	}
-	slices.SortStableFunc(det.Sessions, func(a, b StreamSession) int {
-		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(a.Kind, b.Kind))
-	})
 }
 
-// addFlat appends a piece as a record. Pieces that start within one second become one record.
-func addFlat(records []Record, p *piece) []Record {
-	start := time.Unix(p.start/int64(time.Second), 0).UTC()
-	if n := len(records); n > 0 && records[n-1].Start.Equal(start) {
-		records[n-1].Steps += p.steps
-		records[n-1].Duration += time.Duration(p.end - p.start)
-		return records
+// addTo adds what the stream had in day to its totals, and its records that start there. It reports whether there was
+// anything at all.
+func (f *flat) addTo(t *SourceTotals, records *[]Record, day span) bool {
+	pieces := piecesFrom(f.pieces, day.start)
+	n, _ := slices.BinarySearchFunc(pieces, day.end, func(p piece, t int64) int { return cmp.Compare(p.start, t) })
+	pieces = pieces[:n]
+	zeros := f.zeros[firstAfter(f.zeros, day.start):]
+	n, _ = slices.BinarySearchFunc(zeros, day.end, func(s span, t int64) int { return cmp.Compare(s.start, t) })
+	zeros = zeros[:n]
+	instants := f.instants[firstInstant(f.instants, day.start):firstInstant(f.instants, day.end)]
+	if len(pieces)+len(zeros)+len(instants) == 0 {
+		return false
 	}
-	return append(records, Record{Start: start, Duration: time.Duration(p.end - p.start), Steps: p.steps})
-}
-
-// eachIn calls f for every piece that reaches into s, with the share of it that lies there.
-func eachIn(pieces []piece, s span, f func(p *piece, part float64)) {
-	i, _ := slices.BinarySearchFunc(pieces, s.start, func(p piece, t int64) int {
-		if p.end > t || p.start == p.end && p.start >= t {
-			return 1
+	*records = slices.Grow(*records, len(pieces)+len(zeros)+len(instants))
+	const never = int64(math.MaxInt64)
+	for len(pieces)+len(zeros)+len(instants) > 0 {
+		piece, zero, point := never, never, never
+		if len(pieces) > 0 {
+			piece = pieces[0].start
 		}
-		return -1
-	})
-	for ; i < len(pieces) && pieces[i].start < s.end; i++ {
-		if part := pieces[i].part(s); part > 0 {
-			f(&pieces[i], part)
+		if len(zeros) > 0 {
+			zero = zeros[0].start
 		}
-	}
-}
-
-// A minuteGrid lays pieces out over minutes and over the hours of the person's clock.
-type minuteGrid struct{ clock []clockSpan }
-
-func (z Timeline) minuteGrid(w Window) *minuteGrid { return &minuteGrid{z.clockSpans(w)} }
-
-// add spreads p, as far as it lies in day, over minutes and hours.
-func (g *minuteGrid) add(minutes []Minute, hours *[24]HourTotals, p *piece, day span) []Minute {
-	const minute = int64(time.Minute)
-	start, end := max(p.start, day.start), min(p.end, day.end)
-	for t := start; ; {
-		first := t - mod(t, minute)
-		next := min(first+minute, end)
-		part := 1.0
-		if p.end > p.start {
-			part = float64(next-t) / float64(p.end-p.start)
+		if len(instants) > 0 {
+			point = instants[0].at
 		}
-		moved, steps := p.walk*part, p.steps*part
-		h := &hours[g.hour(t)]
-		h.Walking += moved
-		h.Steps += steps
-		at := time.Unix(0, first).UTC()
-		if n := len(minutes); n > 0 && minutes[n-1].Start.Equal(at) {
-			minutes[n-1].Steps += steps
-			minutes[n-1].Walking += time.Duration(moved)
-		} else if steps > 0 || moved > 0 {
-			minutes = append(minutes, Minute{at, time.Duration(moved), steps})
-		}
-		if t = next; t >= end {
-			return minutes
+		switch {
+		case zero < piece && zero <= point:
+			addFlat(records, zeros[0], 0, day)
+			zeros = zeros[1:]
+		case piece <= point:
+			p := &pieces[0]
+			share := p.part(day)
+			t.Steps += p.steps * share
+			t.Walking += p.walk() * share
+			addFlat(records, p.span, p.steps, day)
+			pieces = pieces[1:]
+		default:
+			t.Steps += instants[0].steps
+			addFlat(records, span{point, point}, instants[0].steps, day)
+			instants = instants[1:]
 		}
 	}
+	return true
 }
 
-// hour returns the hour that the person's clock shows at t.
-func (g *minuteGrid) hour(t int64) int {
-	for len(g.clock) > 1 && t >= g.clock[0].End.UnixNano() {
-		g.clock = g.clock[1:]
+// addFlat appends a record that starts on the day. Records that start within one second become one.
+func addFlat(records *[]Record, s span, steps float64, day span) {
+	if s.start < day.start {
+		return
 	}
-	return int(mod(t+int64(g.clock[0].offset), int64(24*time.Hour)) / int64(time.Hour))
+	start := time.Unix(floorDiv(s.start, int64(time.Second)), 0).UTC()
+	if n := len(*records); n > 0 && (*records)[n-1].Start.Equal(start) {
+		(*records)[n-1].Steps += steps
+		(*records)[n-1].Duration += time.Duration(s.length())
+		return
+	}
+	*records = append(*records, Record{Start: start, Duration: time.Duration(s.length()), Steps: steps})
 }
 
-func mod(a, b int64) int64 { return ((a % b) + b) % b }
-
-// unworn returns how much of the given time is known as unworn: some source says so, and no short record with steps
-// says otherwise.
+// unworn returns how much of the given time is known as unworn.
 func (m *Merged) unworn(waking []Window) time.Duration {
-	var off []span
-	for _, in := range m.inputs {
-		for _, u := range in.Unworn {
-			if !u.Empty() {
-				off = append(off, span{u.Start.UnixNano(), u.End.UnixNano()})
-			}
-		}
-	}
-	if len(off) == 0 {
-		return 0
-	}
-	slices.SortFunc(off, func(a, b span) int { return cmp.Compare(a.start, b.start) })
-	off = joinSpans(off, 0)
-	var carried []span
-	for _, p := range m.pieces {
-		if p.short && p.end > p.start {
-			carried = append(carried, span{p.start, p.end})
-		}
-	}
-	off = subtractSpans(off, carried)
 	var sum int64
-	for _, w := range windowSpans(waking) {
-		for _, o := range off {
-			sum += max(0, min(o.end, w.end)-max(o.start, w.start))
+	for _, w := range waking {
+		day := w.span()
+		for i := firstAfter(m.off, day.start); i < len(m.off) && m.off[i].start < day.end; i++ {
+			sum += min(m.off[i].end, day.end) - max(m.off[i].start, day.start)
 		}
 	}
 	return time.Duration(sum)
 }
 
-func windowSpans(windows []Window) []span {
-	out := make([]span, 0, len(windows))
-	for _, w := range windows {
-		out = append(out, span{w.Start.UnixNano(), w.End.UnixNano()})
-	}
-	return out
-}
+func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
+
+func floorDiv(a, b int64) int64 { return (a - floorMod(a, b)) / b }
 
 // Active reports whether a stream is active: it had steps on at least three of the given days, which are the last
 // seven.
@@ -276,11 +317,7 @@ func ClosesAt(z Timeline, d Day, active []Stream) time.Time {
 		switch {
 		case !s.SyncedThrough.Before(end):
 		case s.Delivery != Pulled && !s.LastArrival.Before(end):
-			noon := z.first(d+1, 12*60)
-			if noon.Before(end) {
-				noon = end
-			}
-			at = later(at, noon)
+			at = later(at, z.after(d+1, 12*60, end))
 		default:
 			return latest
 		}

@@ -35,8 +35,8 @@ func StepsPerMinute(length time.Duration) float64 {
 // WalkingTime estimates how much of a record was walking: steps/c minutes, and never more than its duration. Whether
 // it was running is not asked here.
 func WalkingTime(r Record) time.Duration {
-	t := time.Duration(r.Steps / StepsPerMinute(r.Duration) * float64(time.Minute))
-	return min(t, r.Duration)
+	t := r.Steps / StepsPerMinute(r.Duration) * nanosPerMinute
+	return time.Duration(min(t, float64(r.Duration)))
 }
 
 // Cadences in steps per minute from which on walking is brisk (3 MET and more: the CADENCE-Adults studies, Tudor-Locke

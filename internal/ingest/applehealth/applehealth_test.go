@@ -363,7 +363,7 @@ func TestDifferential(t *testing.T) {
 		docs[name] = doc
 	}
 	var made bytes.Buffer
-	total, err := healthgen.Write(&made, healthgen.Options{Seed: 1, Bytes: 3 << 20})
+	total, err := healthgen.Write(&made, healthgen.Options{Seed: 1, Bytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,8 +407,8 @@ func TestDifferential(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		share := float64(total.WatchRecords+total.PhoneRecords) / float64(total.Elements)
-		if share < 0.15 || share > 0.21 || math.Abs(float64(total.Bytes)/(3<<20)-1) > 0.05 {
-			t.Errorf("%.2f of the records are steps, of %d bytes; want 0.15 to 0.2 of about 3 MiB", share, total.Bytes)
+		if share < 0.15 || share > 0.21 || math.Abs(float64(total.Bytes)/(1<<20)-1) > 0.05 {
+			t.Errorf("%.2f of the records are steps, of %d bytes; want 0.15 to 0.2 of about 1 MiB", share, total.Bytes)
 		}
 	})
 }

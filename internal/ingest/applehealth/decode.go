@@ -48,7 +48,8 @@ type IncompleteError struct {
 
 // Error says what to do.
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("%s:%d: the export ends before </HealthData>: it was cut off, copy or export it again", e.File, e.Line)
+	return fmt.Sprintf("%s:%d: the export is truncated, it ends before </HealthData>: copy or export it again",
+		e.File, e.Line)
 }
 
 // A decoder decodes one export.

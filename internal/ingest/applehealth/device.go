@@ -8,7 +8,7 @@ import (
 )
 
 // classOfDevice returns the kind of device that a record's device attribute describes. It looks like
-// "<<HKDevice: 0x739e67ac0>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch7,9, software:11.5>".
+// "<<HKDevice: 0x739e67ac0>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch7,9>".
 func classOfDevice(device string) walking.Device {
 	for _, key := range []string{"hardware:", "model:", "name:", "manufacturer:"} {
 		_, rest, ok := strings.Cut(device, ", "+key)

@@ -15,10 +15,11 @@
 // civil day. A bare date in the end column is the end of that day.
 //
 // Times are RFC 3339 with or without an offset ("T" or a space between date and time), 2006-01-02 15:04[:05], a bare
-// 2006-01-02, or unix seconds or milliseconds. An offset other than Z is kept with the record. Without an offset they are local in ImportOptions.Zone: a time that the
-// clocks showed twice is the first, and a time that they skipped is moved past the gap by the gap's length. A row that
-// starts in the first pass of a repeated hour and ends in the second may thus seem to end before it starts, and is
-// reported as broken: give times with offsets to tell the two apart.
+// 2006-01-02, or unix seconds or milliseconds. An offset other than Z is kept with the record. Without an offset they
+// are local in ImportOptions.Zone: a time that the clocks showed twice is the first, and a time that they skipped is
+// moved past the gap by the gap's length. A row that starts in the first pass of a repeated hour and ends in the
+// second may thus seem to end before it starts, and is reported as broken: give times with offsets to tell the two
+// apart.
 //
 // A file declares nothing as covered: its records are added, and replace those of the same start and length.
 package csvfile
@@ -53,7 +54,9 @@ func (Format) Open(path string) (ingest.File, io.Closer, error) { return ingest.
 // Decode hands the records of the file to sink, under person "". ImportOptions.IDs and All are not used: a file holds
 // one person. The error is a *HeaderError if the header does not name the columns needed.
 func (Format) Decode(ctx context.Context, f ingest.File, o ingest.ImportOptions, sink ingest.Sink) error {
-	d := &decoder{rows: ingest.NewRows(f), sink: sink, name: f.Name, now: o.Now, zone: o.Zone, streams: map[string]*stream{}}
+	d := &decoder{
+		rows: ingest.NewRows(f), sink: sink, name: f.Name, now: o.Now, zone: o.Zone, streams: map[string]*stream{},
+	}
 	if d.zone == nil {
 		d.zone = time.UTC
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/walkd/walkd/internal/ingest/ingesttest"
 )
 
+const wantMoment = "a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds"
+
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func location(t testing.TB, name string) *time.Location {
@@ -84,12 +86,12 @@ func TestDecode(t *testing.T) {
 			"2026-11-19 08:00,,60,7",
 		}, "\n"), []string{
 			head + "2026-11-19T07:01:00Z", "2026-11-19T07:00:00Z +1m0s 7 steps",
-			`bad f.csv:2: start is "yesterday": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
-			`bad f.csv:3: start is "2026-11-19 25:00": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
-			`bad f.csv:4: start is "": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
-			`bad f.csv:5: start is "20261119": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
-			`bad f.csv:6: start is "2026-11-19T08:00:00+19:00": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
-			`bad f.csv:7: end is "soon": want a time like 2006-01-02T15:04:05+01:00, 2006-01-02 15:04, a date like 2006-01-02, or unix seconds`,
+			`bad f.csv:2: start is "yesterday": want ` + wantMoment,
+			`bad f.csv:3: start is "2026-11-19 25:00": want ` + wantMoment,
+			`bad f.csv:4: start is "": want ` + wantMoment,
+			`bad f.csv:5: start is "20261119": want ` + wantMoment,
+			`bad f.csv:6: start is "2026-11-19T08:00:00+19:00": want ` + wantMoment,
+			`bad f.csv:7: end is "soon": want ` + wantMoment,
 			`bad f.csv:8: duration is "long": want a number, or one with units like 90s, 1m or 1h30m`,
 			`bad f.csv:9: duration is NaN: want a number`,
 			`bad f.csv:10: ends at 2026-11-19T06:59:00Z, before it starts at 2026-11-19T07:00:00Z`,

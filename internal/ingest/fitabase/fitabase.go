@@ -158,7 +158,8 @@ func (d *decoder) header() error {
 	if len(found) > 80 {
 		found = strings.ToValidUTF8(found[:80], "") + "…"
 	}
-	return fmt.Errorf("%s is not a minuteSteps file: its header is %q, want %s or %s", d.name, found, wideHeader, narrowHeader)
+	return fmt.Errorf("%s is not a minuteSteps file: its header is %q, want %s or %s",
+		d.name, found, wideHeader, narrowHeader)
 }
 
 // bad reports the row that was read last.

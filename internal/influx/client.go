@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -221,6 +222,16 @@ func (c *Client) ping(ctx context.Context) (server, error) {
 	}
 	version = strings.TrimPrefix(clean(version), "v")
 	major, err := strconv.Atoi(strings.SplitN(version, ".", 2)[0])
+	if version != "" && err != nil { // a build of somebody's own, like "unknown": 2.x has /ready, 1.x does not
+		_, _, err = c.do(ctx, http.MethodGet, "ready", nil, "", nil)
+		major = 2
+		if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusNotFound {
+			major, err = 1, nil
+		}
+		if err != nil {
+			return server{}, err
+		}
+	}
 	if err != nil || major < 1 {
 		return server{}, &Error{
 			Cause: NotInfluxDB, Config: true, Reason: "it does not tell a version of InfluxDB",

@@ -102,7 +102,7 @@ func (l *life) days() []Content {
 func (l *life) change(t *rapid.T) {
 	at := func() int64 {
 		return start(rapid.SampledFrom([]walking.Day{20000, 20001, 20002, 20003, 20004}).Draw(t, "day")) +
-			3600*rapid.Int64Range(0, 23).Draw(t, "hour")
+			3600*rapid.SampledFrom([]int64{0, 4, 11, 20, 23}).Draw(t, "hour")
 	}
 	stream := walking.StreamKey{
 		Source: rapid.SampledFrom([]string{"watch", "phone"}).Draw(t, "source"),
@@ -124,7 +124,12 @@ func (l *life) change(t *rapid.T) {
 		}
 	case 2: // minutes vanish
 		from := at()
-		for s := range int64(180) {
+		var there []int64
+		inOrder(l.minutes, func(t int64, _ walking.Minute) { there = append(there, t) })
+		if len(there) > 0 {
+			from = rapid.SampledFrom(there).Draw(t, "gone") - 120
+		}
+		for s := range int64(6) {
 			delete(l.minutes, from+60*s)
 			delete(l.records[stream], from+60*s)
 		}
@@ -270,4 +275,65 @@ func TestHistoriesOnInfluxDB(t *testing.T) {
 		history(t, transport, Config{URL: s.URL, Bucket: name}, func() points { return serverPoints(s, name) })
 		s.Exec("", `DROP DATABASE "`+name+`"`)
 	})
+}
+
+// A minute moves by travel from the 21st to the 20th, and only the 20th gets projected. Then it disappears just when
+// the 21st takes back what it had, and is back before the 20th has its turn: the 20th looks unchanged, yet has to
+// write its minute again.
+func TestZeroUnderAnUnchangedDay(t *testing.T) {
+	const early, late = walking.Day(20000), walking.Day(20001)
+	at := start(early) + 23*3600
+	l := newLife("alex", early, late)
+	l.minutes[at] = walking.Minute{Start: time.Unix(at, 0).UTC(), Walking: time.Minute, Steps: 100}
+	store, f := newMemory(), &fakeInflux{}
+	p := New(client(t, Config{Transport: f}), store, store, Options{})
+	p.chunk = 1
+	project := func(hook func(op string)) error {
+		store.hook = hook
+		_, err := p.ProjectDue(t.Context())
+		store.hook = nil
+		return err
+	}
+	l.offset = 5 * 3600
+	store.set("alex", l.days())
+	if err := project(nil); err != nil {
+		t.Fatal(err)
+	}
+	l.offset = 0
+	store.set("alex", l.days())
+	n := 0
+	if err := project(func(op string) {
+		if op == "intend" {
+			if n++; n == 2 {
+				store.mu.Lock()
+				store.dead = true
+				store.mu.Unlock()
+			}
+		}
+	}); err == nil {
+		t.Fatal("there was no crash")
+	}
+	store.revive()
+	if len(store.due) != 1 {
+		t.Fatalf("%v is due, want the later day", store.due)
+	}
+	with := l.days()
+	delete(l.minutes, at)
+	without := l.days()
+	gone, back := false, false
+	if err := project(func(op string) {
+		switch {
+		case op == "contents" && !gone:
+			gone = true
+			store.set("alex", without)
+		case op == "done" && !back:
+			back = true
+			store.set("alex", with)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if d := diff(f.points, store.wanted()); d != "" {
+		t.Errorf("InfluxDB is not the store (-want +got):\n%s", d)
+	}
 }

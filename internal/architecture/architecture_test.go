@@ -41,7 +41,7 @@ var rules = []rule{
 	{dir: "internal/notify/*", may: []string{"internal/notify", "internal/nudges"}},
 	{dir: "internal/store", may: append(pure, "internal/ingest", "internal/notify")},
 	{dir: "internal/influx", may: pure},
-	{dir: "internal/control", may: []string{"internal/walking", "internal/ingest"}},
+	{dir: "internal/control", may: []string{"internal/engine", "internal/influx"}},
 	{dir: "internal/config", may: pure},
 	{dir: "internal/simulate", may: []string{"internal/ingest", "internal/walking"}},
 	{dir: "internal/web", may: append(pure, "internal/ingest")},

@@ -382,3 +382,11 @@ func (r *Reader) LastInstant(ctx context.Context, personID int64) (time.Time, er
 	}
 	return timeOf(ms), nil
 }
+
+// DropDays drops a person's derived days; they are derived again from the records.
+func (s *Store) DropDays(ctx context.Context, personID int64) error {
+	return s.write(ctx, "drop days", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM day WHERE person_id = ?", personID)
+		return err
+	})
+}

@@ -144,17 +144,19 @@ func parseQuiet(s string) (walking.WallRange, error) {
 }
 
 // query runs a query and calls row for each row of the answer.
-func query(ctx context.Context, q queryer, sql string, args []any, row func(scan func(...any) error) error) error {
+func query(ctx context.Context, q queryer, sql string, args []any, row func(scan func(...any) error) error) (err error) {
+	defer func() { err = readable(FileName, err) }()
 	rows, err := q.QueryContext(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := row(rows.Scan); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // EnsurePerson adds a person if there is none of that name. The zone of one who is there stays as it is.

@@ -33,7 +33,8 @@ var migrations embed.FS
 
 // A Reader reads a store. Its methods may be used by several goroutines at once.
 type Reader struct {
-	db *sql.DB
+	db   *sql.DB
+	path string
 }
 
 // A Store is the one owner of a data folder: it reads and writes.
@@ -55,7 +56,7 @@ func Open(ctx context.Context, dir string) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, lock: lock}
+	s := &Store{dir: dir, lock: lock, Reader: Reader{path: filepath.Join(dir, FileName)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -106,7 +107,7 @@ func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{db: db}, nil
+	return &Reader{db: db, path: path}, nil
 }
 
 // Close ends reading.
@@ -301,12 +302,17 @@ func (r *Reader) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}
-	defer os.Remove(part)
+	defer func() { _ = os.Remove(part) }() // it is gone if it has become the backup
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}
-	// VACUUM INTO takes an empty file, and keeps its mode.
-	if _, err := r.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
+	// VACUUM INTO takes an empty file, and keeps its mode. To SQLite it counts as writing.
+	db, err := openDB(r.path, "mode=ro", "_pragma=busy_timeout(10000)")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", part)
+	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("store: backup: %w", readable(part, err))
 	}
 	if f, err = os.OpenFile(part, os.O_RDWR, 0); err == nil {
@@ -326,35 +332,33 @@ func (r *Reader) Backup(ctx context.Context, path string) error {
 
 // Check reads the whole database and returns what is wrong with it; nothing if it is sound.
 func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
-	for _, pragma := range []string{"PRAGMA integrity_check(20)", "PRAGMA foreign_key_check"} {
-		rows, err := r.db.QueryContext(ctx, pragma)
-		if err != nil {
-			return nil, fmt.Errorf("store: check: %w", err)
+	err = query(ctx, r.db, "PRAGMA integrity_check(20)", nil, func(scan func(...any) error) error {
+		var line string
+		if err := scan(&line); err != nil {
+			return err
 		}
-		columns, err := rows.Columns()
-		if err != nil {
-			return nil, errors.Join(err, rows.Close())
+		if line != "ok" {
+			problems = append(problems, line)
 		}
-		for rows.Next() {
-			values := make([]sql.NullString, len(columns))
-			into := make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			if values[0].String != "ok" {
-				var words []string
-				for _, v := range values {
-					words = append(words, v.String)
-				}
-				problems = append(problems, strings.Join(words, " "))
-			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, fmt.Errorf("store: check: %w", err)
-		}
+		return nil
+	})
+	if err == nil {
+		err = query(ctx, r.db, "SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1", nil, func(scan func(...any) error) error {
+			var (
+				table string
+				n     int
+			)
+			err := scan(&table, &n)
+			problems = append(problems, fmt.Sprintf("%d rows of table %s belong to nothing", n, table))
+			return err
+		})
+	}
+	var damaged *FileError
+	if errors.As(err, &damaged) && damaged.Corrupt {
+		return append(problems, err.Error()), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: check: %w", err)
 	}
 	return problems, nil
 }

@@ -1,0 +1,6 @@
+package store
+
+import "database/sql"
+
+// Writer gives tests the writing connection.
+func (s *Store) Writer() *sql.DB { return s.w }

@@ -4,6 +4,7 @@ import (
 	"github.com/walkd/walkd/internal/config"
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/applehealth"
+	"github.com/walkd/walkd/internal/ingest/csvfile"
 	"github.com/walkd/walkd/internal/ingest/fitabase"
 )
 
@@ -11,6 +12,7 @@ import (
 func formats() map[string]ingest.Format {
 	return map[string]ingest.Format{
 		"apple-health": applehealth.Format{},
+		"csv":          csvfile.Format{},
 		"fitabase":     fitabase.Format{},
 	}
 }

@@ -70,14 +70,16 @@ func (e *Engine) Import(ctx context.Context, req ImportRequest, body io.Reader, 
 	now := e.Clock.Now()
 	counted := &countingReader{r: body}
 	show := throttle(progress)
-	im, err := e.Store.NewImport(ctx, store.ImportOptions{Person: req.Person, Zone: zone, SkipBad: req.SkipBad,
+	im, err := e.Store.NewImport(ctx, store.ImportOptions{
+		Person: req.Person, Zone: zone, SkipBad: req.SkipBad,
 		Progress: func(read, stored int) {
 			if stored == 0 {
 				show(Progress{Reading, counted.n, req.Size, int64(read)})
 			} else {
 				show(Progress{Storing, int64(stored), int64(read), int64(read)})
 			}
-		}})
+		},
+	})
 	if err != nil {
 		return result, err
 	}

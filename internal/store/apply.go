@@ -122,8 +122,10 @@ type sessionRow struct {
 }
 
 func toSessionRow(s walking.Session) sessionRow {
-	return sessionRow{s.Start.UnixMilli(), s.End.UnixMilli(), s.Kind, s.Moving.Milliseconds(),
-		sql.NullFloat64{Float64: s.Steps, Valid: s.HasSteps}}
+	return sessionRow{
+		s.Start.UnixMilli(), s.End.UnixMilli(), s.Kind, s.Moving.Milliseconds(),
+		sql.NullFloat64{Float64: s.Steps, Valid: s.HasSteps},
+	}
 }
 
 func (s sessionRow) compare(o sessionRow) int {

@@ -78,8 +78,10 @@ func (r *Reader) records(ctx context.Context, streamID, from, to int64) ([]walki
 		if err := scan(&start, &duration, &steps, &offset); err != nil {
 			return err
 		}
-		out = append(out, walking.Record{Start: time.UnixMilli(start).UTC(), Duration: time.Duration(duration) * time.Millisecond,
-			Steps: steps, Offset: int(offset.Int64), HasOffset: offset.Valid})
+		out = append(out, walking.Record{
+			Start: time.UnixMilli(start).UTC(), Duration: time.Duration(duration) * time.Millisecond,
+			Steps: steps, Offset: int(offset.Int64), HasOffset: offset.Valid,
+		})
 		return nil
 	})
 	return out, err
@@ -93,8 +95,10 @@ func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walk
 		if err := scan(&x.start, &x.end, &x.kind, &x.moving, &x.steps); err != nil {
 			return err
 		}
-		out = append(out, walking.Session{Start: time.UnixMilli(x.start).UTC(), End: time.UnixMilli(x.end).UTC(), Kind: x.kind,
-			Moving: time.Duration(x.moving) * time.Millisecond, Steps: x.steps.Float64, HasSteps: x.steps.Valid})
+		out = append(out, walking.Session{
+			Start: time.UnixMilli(x.start).UTC(), End: time.UnixMilli(x.end).UTC(), Kind: x.kind,
+			Moving: time.Duration(x.moving) * time.Millisecond, Steps: x.steps.Float64, HasSteps: x.steps.Valid,
+		})
 		return nil
 	})
 	return out, err

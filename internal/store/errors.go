@@ -38,11 +38,15 @@ func readable(path string, err error) error {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w (%w)", ErrFull, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%w (%w)", &FileError{Path: path, Problem: "is damaged", Corrupt: true,
-			Remedy: "stop walkd, keep a copy of the file, then put back a backup made by `walkd backup` or import again"}, err)
+		return fmt.Errorf("%w (%w)", &FileError{
+			Path: path, Problem: "is damaged", Corrupt: true,
+			Remedy: "stop walkd, keep a copy of the file, then put back a backup made by `walkd backup` or import again",
+		}, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("%w (%w)", &FileError{Path: path, Problem: "cannot be opened",
-			Remedy: "check that the folder and the files in it belong to the user that runs walkd"}, err)
+		return fmt.Errorf("%w (%w)", &FileError{
+			Path: path, Problem: "cannot be opened",
+			Remedy: "check that the folder and the files in it belong to the user that runs walkd",
+		}, err)
 	}
 	return err
 }

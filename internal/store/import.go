@@ -183,8 +183,10 @@ func (im *Import) get(person string, k walking.StreamKey) *stagedStream {
 	key := stagedKey{person, k}
 	s := im.streams[key]
 	if s == nil {
-		s = &stagedStream{stagedKey: key, id: int64(len(im.order) + 1), newest: neverMs,
-			about: walking.Stream{StreamKey: k, Device: walking.UnknownDevice, Delivery: walking.Filed}}
+		s = &stagedStream{
+			stagedKey: key, id: int64(len(im.order) + 1), newest: neverMs,
+			about: walking.Stream{StreamKey: k, Device: walking.UnknownDevice, Delivery: walking.Filed},
+		}
 		im.streams[key] = s
 		im.order = append(im.order, s)
 	}

@@ -100,8 +100,10 @@ func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 		return nil, err
 	}
 	if newest, err := newestVersion(); err != nil || version < newest {
-		return nil, errors.Join(err, &FileError{Path: path, Problem: fmt.Sprintf("has schema %d, this walkd reads %d", version, newest),
-			Remedy: "start `walkd run` once, or any command that writes: it brings the database up to date"})
+		return nil, errors.Join(err, &FileError{
+			Path: path, Problem: fmt.Sprintf("has schema %d, this walkd reads %d", version, newest),
+			Remedy: "start `walkd run` once, or any command that writes: it brings the database up to date",
+		})
 	}
 	db, err := openReadDB(path)
 	if err != nil {
@@ -175,8 +177,10 @@ func inspect(ctx context.Context, path string) (version int, err error) {
 		return 0, fmt.Errorf("store: %w", err)
 	}
 	corrupt := func(problem string) error {
-		return &FileError{Path: path, Problem: problem, Corrupt: true,
-			Remedy: "put back a backup made by `walkd backup`, or move the file away and import again"}
+		return &FileError{
+			Path: path, Problem: problem, Corrupt: true,
+			Remedy: "put back a backup made by `walkd backup`, or move the file away and import again",
+		}
 	}
 	if info.Size() > 0 && string(header[:16]) != "SQLite format 3\x00" {
 		return 0, corrupt("is not a SQLite database")
@@ -192,8 +196,10 @@ func inspect(ctx context.Context, path string) (version int, err error) {
 	if !hasWAL {
 		version = int(binary.BigEndian.Uint32(header[60:]))
 		if id := binary.BigEndian.Uint32(header[68:]); id != applicationID && (version != 0 || pages > 1) {
-			return 0, &FileError{Path: path, Problem: "is a database of another program",
-				Remedy: "choose another data folder with --data-dir or data_dir"}
+			return 0, &FileError{
+				Path: path, Problem: "is a database of another program",
+				Remedy: "choose another data folder with --data-dir or data_dir",
+			}
 		}
 		return version, checkVersion(path, version)
 	}
@@ -215,8 +221,10 @@ func checkVersion(path string, version int) error {
 		return err
 	}
 	if version > newest {
-		return &FileError{Path: path, Problem: fmt.Sprintf("was written by a newer walkd: it has schema %d, this one knows %d", version, newest),
-			Remedy: "install the newer walkd again, or put back a backup from before the upgrade"}
+		return &FileError{
+			Path: path, Problem: fmt.Sprintf("was written by a newer walkd: it has schema %d, this one knows %d", version, newest),
+			Remedy: "install the newer walkd again, or put back a backup from before the upgrade",
+		}
 	}
 	return nil
 }

@@ -1,0 +1,309 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// movingClock is set by the test.
+type movingClock struct {
+	engine.WallClock
+	now time.Time
+}
+
+func (c *movingClock) Now() time.Time { return c.now }
+
+var oslo = func() *time.Location {
+	loc, err := time.LoadLocation("Europe/Oslo")
+	if err != nil {
+		panic(err)
+	}
+	return loc
+}()
+
+// at returns an instant of March 2026 on Oslo's clock.
+func at(day, hour, minute int) time.Time { return time.Date(2026, 3, day, hour, minute, 0, 0, oslo) }
+
+// setUp returns an engine on a new store with one person in Oslo, and the clock that it goes by.
+func setUp(t *testing.T) (*engine.Engine, store.Person, *movingClock) {
+	t.Helper()
+	clock := &movingClock{}
+	e := newEngine(t, t.TempDir(), time.Time{})
+	e.Clock = clock
+	t.Cleanup(func() {
+		if err := e.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p, err := e.Store.EnsurePerson(t.Context(), "me", oslo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, p, clock
+}
+
+// walk stores steady walking of a number of minutes at 80 steps a minute, from 10:00 on, and tells that the watch has
+// synced up to now.
+func walk(t *testing.T, e *engine.Engine, p store.Person, day, minutes int, now time.Time) {
+	t.Helper()
+	k := walking.StreamKey{Source: "watch"}
+	b := ingest.Batch{
+		Streams: []walking.Stream{{StreamKey: k, Device: walking.Wearable, Delivery: walking.Pulled, SyncedThrough: now}},
+		Covers:  []ingest.Cover{{StreamKey: k, Window: walking.Window{Start: at(day, 0, 0), End: at(day, 0, 0).AddDate(0, 0, 1)}}},
+	}
+	rs := walking.StreamRecords{StreamKey: k}
+	for i := range minutes {
+		rs.Records = append(rs.Records, walking.Record{Start: at(day, 10, i), Duration: time.Minute, Steps: 80})
+	}
+	b.Records = []walking.StreamRecords{rs}
+	if _, err := e.Store.Apply(t.Context(), p.ID, b, now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func deriveAt(t *testing.T, e *engine.Engine, clock *movingClock, now time.Time) int {
+	t.Helper()
+	clock.now = now
+	n, err := e.Derive(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func day(d int) walking.Day { return walking.DayOf(2026, time.March, d) }
+
+// show returns days as "date minutes mean7 flags".
+func show(t *testing.T, e *engine.Engine, p store.Person) []string {
+	t.Helper()
+	days, err := e.Store.Days(t.Context(), p.ID, day(1), day(31))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, d := range days {
+		line := d.Day.String()[8:] + " " + time.Duration(d.Walking*float64(time.Minute)).String()
+		if d.Mean7Days > 0 {
+			line += " mean " + time.Duration(d.Mean7*float64(time.Minute)).String()
+		}
+		if d.Closed {
+			line += " closed"
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func wantDays(t *testing.T, e *engine.Engine, p store.Person, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, show(t, e, p)); diff != "" {
+		t.Errorf("days (-want +got):\n%s", diff)
+	}
+}
+
+// TestDays follows a person through a week: days appear with the clock, close when the watch has synced past them, and
+// late data changes a closed day and the means after it.
+func TestDays(t *testing.T) {
+	e, p, clock := setUp(t)
+	if n := deriveAt(t, e, clock, at(9, 8, 0)); n != 0 {
+		t.Errorf("%d days derived of a person without data", n)
+	}
+	for d := 10; d <= 12; d++ {
+		walk(t, e, p, d, 60, at(d, 20, 0))
+		deriveAt(t, e, clock, at(d, 20, 0))
+	}
+	// The watch synced at 20:00 of the 12th: the 10th and 11th are over and complete. Three days with steps made the
+	// stream active only on the 12th, so before that no day closed early.
+	wantDays(t, e, p, "10 1h0m0s", "11 1h0m0s", "12 1h0m0s")
+	deriveAt(t, e, clock, at(13, 0, 30))
+	wantDays(t, e, p, "10 1h0m0s", "11 1h0m0s", "12 1h0m0s", "13 0s")
+	// 72 hours after its end a day closes whatever is missing.
+	deriveAt(t, e, clock, at(14, 0, 1))
+	wantDays(t, e, p, "10 1h0m0s mean 1h0m0s closed", "11 1h0m0s mean 1h0m0s", "12 1h0m0s mean 1h0m0s", "13 0s mean 1h0m0s", "14 0s mean 1h0m0s")
+	walk(t, e, p, 13, 90, at(14, 8, 0))
+	deriveAt(t, e, clock, at(14, 8, 1))
+	wantDays(t, e, p, "10 1h0m0s mean 1h0m0s closed", "11 1h0m0s mean 1h0m0s", "12 1h0m0s mean 1h0m0s closed",
+		"13 1h30m0s mean 1h10m0s closed", "14 0s mean 1h10m0s")
+	if n := deriveAt(t, e, clock, at(14, 8, 2)); n != 0 {
+		t.Errorf("%d days derived when nothing changed", n)
+	}
+	// Late data: the 12th was longer than anybody knew.
+	walk(t, e, p, 12, 120, at(14, 9, 0))
+	deriveAt(t, e, clock, at(14, 9, 1))
+	wantDays(t, e, p, "10 1h0m0s mean 1h0m0s closed", "11 1h0m0s mean 1h0m0s", "12 2h0m0s mean 1h30m0s closed",
+		"13 1h30m0s mean 1h30m0s closed", "14 0s mean 1h30m0s")
+}
+
+func TestOlderDataBringsEarlierDays(t *testing.T) {
+	e, p, clock := setUp(t)
+	walk(t, e, p, 12, 30, at(12, 20, 0))
+	deriveAt(t, e, clock, at(12, 20, 0))
+	walk(t, e, p, 9, 40, at(12, 20, 0))
+	deriveAt(t, e, clock, at(12, 20, 1))
+	wantDays(t, e, p, "09 40m0s", "10 0s", "11 0s", "12 30m0s")
+}
+
+func TestEverythingDeletedStays(t *testing.T) {
+	e, p, clock := setUp(t)
+	walk(t, e, p, 12, 30, at(12, 20, 0))
+	deriveAt(t, e, clock, at(12, 20, 0))
+	walk(t, e, p, 12, 0, at(12, 21, 0)) // deleted at the source
+	deriveAt(t, e, clock, at(12, 21, 0))
+	wantDays(t, e, p, "12 0s")
+}
+
+// TestClock has a machine without a battery for its clock start in the past.
+func TestClock(t *testing.T) {
+	e, p, clock := setUp(t)
+	walk(t, e, p, 12, 30, at(12, 20, 0))
+	clock.now = time.Date(1970, 1, 1, 0, 3, 0, 0, time.UTC)
+	if _, err := e.Derive(t.Context(), nil); !errors.Is(err, engine.ErrClock) || !strings.Contains(err.Error(), "2026-03-12") {
+		t.Errorf("in 1970: %v, want ErrClock with the date of the data", err)
+	}
+	wantDays(t, e, p)
+	deriveAt(t, e, clock, at(12, 20, 1))
+	wantDays(t, e, p, "12 30m0s")
+}
+
+// TestReadersSeeTheDayAsItStands asks for days that the daemon has not derived yet.
+func TestReadersSeeTheDayAsItStands(t *testing.T) {
+	e, p, clock := setUp(t)
+	for d := 9; d <= 12; d++ {
+		walk(t, e, p, d, 60, at(d, 20, 0))
+	}
+	deriveAt(t, e, clock, at(12, 20, 0))
+	walk(t, e, p, 11, 100, at(14, 7, 0)) // stored, and not derived
+	now := at(14, 7, 30)
+	seen, err := engine.Days(t.Context(), &e.Store.Reader, p, day(10), day(14), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deriveAt(t, e, clock, now)
+	derived, err := e.Store.Days(t.Context(), p.ID, day(10), day(14))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d days, want 5", len(seen))
+	}
+	if diff := cmp.Diff(derived, seen); diff != "" {
+		t.Errorf("a reader sees something else than is derived (-derived +seen):\n%s", diff)
+	}
+}
+
+// TestTravel flies from Oslo to New York and finds the day longer.
+func TestTravel(t *testing.T) {
+	e, _, clock := setUp(t)
+	newYork, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := store.Settings{Name: "me", Zone: oslo, Target: 100, Quiet: walking.WallRange{From: 1290, To: 480}}
+	if err := e.Store.Configure(t.Context(), []store.Settings{set}, at(12, 8, 0)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Store.Person(t.Context(), "me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk(t, e, p, 12, 30, at(12, 11, 0))
+	deriveAt(t, e, clock, at(14, 20, 0))
+	set.Travel = []walking.ZoneChange{{From: at(12, 18, 0), Zone: newYork}}
+	if err := e.Store.Configure(t.Context(), []store.Settings{set}, at(14, 20, 0)); err != nil {
+		t.Fatal(err)
+	}
+	deriveAt(t, e, clock, at(14, 20, 0))
+	days, err := e.Store.Days(t.Context(), p.ID, day(12), day(12))
+	if err != nil || len(days) != 1 {
+		t.Fatal(days, err)
+	}
+	if d := days[0]; d.Hours != 29 || d.Zone != "America/New_York" || d.Walking != 30 {
+		t.Errorf("the day of the flight: %v h in %s with %v min, want 29 h, America/New_York, 30 min", d.Hours, d.Zone, d.Walking)
+	}
+}
+
+// TestLoop runs the deriving loop on a fake clock past midnight.
+func TestLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, t.TempDir(), time.Time{})
+		e.Clock = engine.WallClock{} // the bubble's: it starts at midnight of 2000-01-01 UTC
+		p, err := e.Store.EnsurePerson(t.Context(), "me", time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(23 * time.Hour)
+		b := killBatch(0)
+		b.Covers = nil
+		for i := range b.Records[0].Records {
+			b.Records[0].Records[i].Start = time.Now().Add(time.Duration(i-60) * time.Minute)
+		}
+		if _, err := e.Store.Apply(t.Context(), p.ID, b, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if ready := e.Ready(t.Context()); !slices.ContainsFunc(ready, func(s string) bool { return strings.HasPrefix(s, "starting") }) {
+			t.Errorf("before the first round: %v", ready)
+		}
+		ended := make(chan error, 1)
+		ctx, cancel := contextWithCancel(t)
+		go func() { ended <- e.Run(ctx) }()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if ready := e.Ready(t.Context()); len(ready) > 0 {
+			t.Errorf("not ready: %v", ready)
+		}
+		first, last, _, err := e.Store.DayRange(t.Context(), p.ID)
+		if err != nil || first.String() != "2000-01-01" || last.String() != "2000-01-02" {
+			t.Errorf("days %s … %s, %v: want the new day to be there", first, last, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := e.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestImportRefuses(t *testing.T) {
+	e, _, clock := setUp(t)
+	clock.now = at(12, 20, 0)
+	for name, tt := range map[string]struct {
+		req  engine.ImportRequest
+		body string
+		want string
+	}{
+		"unknown format": {engine.ImportRequest{Format: "xls"}, "", `unknown format "xls": want one of csv`},
+		"unknown zone":   {engine.ImportRequest{Format: "csv", Person: "new", Zone: "Oslo"}, "", `"Oslo" is not a time zone`},
+		"broken row":     {engine.ImportRequest{Format: "csv", Name: "s.csv", Person: "me"}, "start,duration,steps\n2026-03-01T10:00:00Z,60,many\n", "s.csv:2: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := e.Import(t.Context(), tt.req, strings.NewReader(tt.body), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+	if first, _, ok, err := e.Store.DayRange(t.Context(), 1); ok || err != nil {
+		t.Errorf("a refused import made days from %s on, %v", first, err)
+	}
+}
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(t.Context())
+}

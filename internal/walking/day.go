@@ -56,13 +56,14 @@ func (d *Day) UnmarshalText(b []byte) error {
 }
 
 // In returns the first instant of d in loc: midnight, or where a change of the clocks skips midnight the instant at
-// which the date begins. Where a date occurs twice it is the first occurrence.
+// which the date begins. Where a date occurs twice it is the first occurrence; a date that loc skipped altogether begins
+// when the next one does.
 func (d Day) In(loc *time.Location) time.Time {
-	if spans := NewTimeline(loc).Spans(d); len(spans) > 0 {
+	z := NewTimeline(loc)
+	if spans := z.Spans(d); len(spans) > 0 {
 		return spans[0].Start.In(loc)
 	}
-	y, m, day := d.Date() // the zone skipped this date altogether
-	return time.Date(y, m, day, 0, 0, 0, 0, loc)
+	return z.after(d, 0, time.Time{}).In(loc)
 }
 
 func (d Day) utc() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }

@@ -386,10 +386,16 @@ func SortStreams(streams []Stream, preferred []StreamKey, grain func(StreamKey) 
 		}
 		return len(preferred)
 	}
+	device := func(s Stream) Device {
+		if s.Device == 0 {
+			return UnknownDevice
+		}
+		return s.Device
+	}
 	slices.SortFunc(streams, func(a, b Stream) int {
 		return cmp.Or(
 			cmp.Compare(rank(a), rank(b)),
-			cmp.Compare(a.Device, b.Device),
+			cmp.Compare(device(a), device(b)),
 			cmp.Compare(grain(a.StreamKey), grain(b.StreamKey)),
 			a.Compare(b.StreamKey),
 		)

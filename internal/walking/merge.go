@@ -330,7 +330,7 @@ func resolveCluster(cluster []item) []item {
 			continue
 		}
 		rest := it.amount
-		first, _ := slices.BinarySearchFunc(parts, it.start, func(p part, t int64) int { return cmp.Compare(p.start, t) })
+		first, _ := slices.BinarySearchFunc(parts, it.start+1, func(p part, t int64) int { return cmp.Compare(p.end, t) })
 		for _, p := range parts[first:] {
 			if p.start >= it.end {
 				break
@@ -345,7 +345,8 @@ func resolveCluster(cluster []item) []item {
 			if o.start < it.start || o.end > it.end {
 				amount, room = cluster[p.owner].amount, o.length()
 			}
-			rest -= it.counted(amount, o.movement(amount, room), o.trait) * float64(p.length()) / float64(room)
+			inside := min(p.end, it.end) - max(p.start, it.start)
+			rest -= it.counted(amount, o.movement(amount, room), o.trait) * float64(inside) / float64(room)
 		}
 		if it.amount = rest; it.room == 0 || rest <= cluster[i].amount/4 {
 			it.amount = 0

@@ -307,3 +307,12 @@ func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithCancel(t.Context())
 }
+
+func settingsIn(t *testing.T, zone string) []store.Settings {
+	t.Helper()
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []store.Settings{{Name: "me", Zone: loc, Target: 100, Quiet: walking.WallRange{From: 1290, To: 480}}}
+}

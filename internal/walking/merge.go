@@ -185,8 +185,14 @@ func compareRecords(a, b Record) int {
 }
 
 func compareSessions(a, b Session) int {
-	return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(b.Moving, a.Moving),
-		cmp.Compare(b.Steps, a.Steps), cmp.Compare(a.Kind, b.Kind))
+	if c := cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(b.Moving, a.Moving),
+		cmp.Compare(b.Steps, a.Steps), cmp.Compare(a.Kind, b.Kind)); c != 0 || a.HasSteps == b.HasSteps {
+		return c
+	}
+	if a.HasSteps {
+		return -1
+	}
+	return 1
 }
 
 // flattenRecords returns a stream's records freed of overlaps; all but the pieces.

@@ -23,6 +23,7 @@ type daysOptions struct {
 	person    string
 	from, to  dayFlag
 	json, csv bool
+	quiet     bool // the table without hints on options
 }
 
 func (a *app) daysCommand() *cobra.Command {
@@ -116,6 +117,9 @@ func (a *app) daysTable(ctx context.Context, r *store.Reader, p store.Person, o 
 	}
 	if err := renderDays(a.stdout, days, p.Limited, a.style()); err != nil {
 		return err
+	}
+	if o.quiet {
+		return nil
 	}
 	if !o.from.set && from > first {
 		fmt.Fprintf(a.stderr, "  earlier days: --from %s\n", first)

@@ -24,13 +24,12 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now}
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now}
 	return a.run(ctx, args)
 }
 
 // An app is what the commands run on.
 type app struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            config.Env
 	now            func() time.Time

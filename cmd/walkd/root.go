@@ -84,14 +84,19 @@ func (a *app) load() (settings, error) {
 	for _, w := range warnings {
 		fmt.Fprintln(a.stderr, "warning:", w)
 	}
-	if a.flags.dataDir != "" {
-		c.DataDir = a.flags.dataDir
+	if s, err := a.withFlags(settings{c, path}); err != nil || s.DataDir != "" {
+		return s, err
 	}
-	if c.DataDir == "" {
-		return settings{}, usagef("no place for the data: set --data-dir, data_dir in the config, or $HOME")
+	return settings{}, usagef("no place for the data: set --data-dir, data_dir in the config, or $HOME")
+}
+
+// withFlags applies the global options.
+func (a *app) withFlags(s settings) (settings, error) {
+	if a.flags.dataDir != "" {
+		s.DataDir = a.flags.dataDir
 	}
 	if l := a.flags.logLevel; l != "" {
-		if err := c.LogLevel.UnmarshalText([]byte(l)); err != nil || strings.ContainsAny(l, "+-") {
+		if err := s.LogLevel.UnmarshalText([]byte(l)); err != nil || strings.ContainsAny(l, "+-") {
 			return settings{}, usagef("--log-level %q: want debug, info, warn or error", l)
 		}
 	}
@@ -99,9 +104,9 @@ func (a *app) load() (settings, error) {
 		if l != "text" && l != "json" {
 			return settings{}, usagef("--log-format %q: want text or json", l)
 		}
-		c.LogFormat = l
+		s.LogFormat = l
 	}
-	return settings{c, path}, nil
+	return s, nil
 }
 
 // logger returns the logger that the config asks for, on stderr.

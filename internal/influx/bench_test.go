@@ -96,6 +96,8 @@ func BenchmarkProject(b *testing.B) {
 
 // fill makes contents the whole store, all due, without looking for what changed.
 func (s *memory) fill(contents []Content) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, c := range contents {
 		k := personDay{c.Person, c.Day}
 		s.contents[k] = c

@@ -25,8 +25,18 @@ import (
 // full returns a store with some days to project.
 func full(days int) *memory {
 	s := newMemory()
-	s.fill(year("alex", 20000, days))
+	s.fill(short("alex", 20000, days))
 	return s
+}
+
+// short returns days with few minutes.
+func short(person string, first walking.Day, days int) []Content {
+	out := year(person, first, days)
+	for i := range out {
+		d := &out[i].Detail
+		d.Minutes, d.Streams[0].Records = d.Minutes[:20], d.Streams[0].Records[:20]
+	}
+	return out
 }
 
 func project(t *testing.T, cl *Client, s *memory) (Stats, error) {
@@ -206,7 +216,7 @@ func TestRefusalsOfInfluxDB(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	s := influxtest.StartWith(t, influxtest.Options{MaxBodySize: 3000})
+	s := influxtest.StartWith(t, influxtest.Options{MaxBodySize: 800})
 	s.CreateDatabase("walkd")
 	store := full(3)
 	p := New(client(t, Config{URL: s.URL}), store, store, Options{})
@@ -363,7 +373,7 @@ func TestRestartWipeRebuild(t *testing.T) {
 	s.CreateDatabase("walkd")
 	cl := client(t, Config{URL: s.URL})
 	store := full(3)
-	store.fill(year("o'kim", 20000, 2))
+	store.fill(short("o'kim", 20000, 2))
 	p := New(cl, store, store, Options{})
 	same := func(when string) {
 		t.Helper()
@@ -377,7 +387,7 @@ func TestRestartWipeRebuild(t *testing.T) {
 	same("at first")
 
 	s.Kill()
-	store.fill(year("alex", 20001, 3))
+	store.fill(short("alex", 20001, 3))
 	if _, err := p.ProjectDue(t.Context()); err == nil {
 		t.Fatal("projecting to a dead server succeeded")
 	}
@@ -482,7 +492,7 @@ func TestDigits(t *testing.T) {
 	store := newMemory()
 	day := walking.Day(20000)
 	var contents []Content
-	for i := range 200 {
+	for i := range 40 {
 		c := Content{Person: "alex", Day: day + walking.Day(i), Time: (day + walking.Day(i)).In(time.UTC)}
 		c.Summary.Walking = walking.Round2(float64(i) * 1.37)
 		contents = append(contents, c)

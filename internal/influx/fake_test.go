@@ -130,8 +130,9 @@ func (s *memory) period(person string, first walking.Day, in func(walking.Day) b
 	p := PeriodContent{Period: walking.Period{First: first}, Time: first.In(time.UTC)}
 	found := false
 	var sum float64
-	for k, c := range s.contents {
-		if k.person != person || !in(k.day) {
+	for d := first; in(d); d++ { // in order, as sums of floats depend on it
+		c, ok := s.contents[personDay{person, d}]
+		if !ok {
 			continue
 		}
 		found = true

@@ -246,6 +246,9 @@ func decodeKeys(b []byte, day walking.Day) (keyset, error) {
 	}
 	r := reader{b: b[1:]}
 	n := r.uvarint(uint64(len(b)))
+	if n == 0 {
+		return nil, errKeys
+	}
 	out := make(keyset, 0, min(n, 64))
 	total := uint64(0)
 	for range n {

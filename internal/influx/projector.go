@@ -89,7 +89,7 @@ func New(client *Client, days Days, journal Journal, o Options) *Projector {
 	p := &Projector{
 		client: client, days: days, journal: journal, log: o.Logger, progress: o.Progress,
 		chunk: chunkDays, running: make(chan struct{}, 1),
-		state:   State{Failures: map[Cause]int64{}},
+		state: State{Failures: map[Cause]int64{}},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -14,13 +14,12 @@ import (
 
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var refuse func() (*http.Response, error)
-		f := &fakeInflux{refuse: func(int, []byte) (*http.Response, error) {
-			if refuse == nil {
-				return nil, nil
-			}
-			return refuse()
-		}}
+		f := &fakeInflux{}
+		refuse := func(how func(int, []byte) (*http.Response, error)) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.refuse = how
+		}
 		var log bytes.Buffer
 		store := full(1)
 		cl := client(t, Config{Transport: f, Token: "a-long-secret"})
@@ -35,8 +34,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("after the start: %+v", s)
 		}
 
-		refuse = func() (*http.Response, error) { return nil, errors.New("broken") }
-		store.fill(year("alex", 20001, 1))
+		refuse(func(int, []byte) (*http.Response, error) { return nil, errors.New("broken") })
+		store.fill(short("alex", 20001, 1))
 		wake <- struct{}{}
 		synctest.Wait()
 		s := p.State()
@@ -52,7 +51,9 @@ func TestRun(t *testing.T) {
 			t.Errorf("%d tries in an hour", n)
 		}
 
-		refuse = func() (*http.Response, error) { return answer(429, "", "Retry-After", "1800"), nil }
+		refuse(func(int, []byte) (*http.Response, error) {
+			return answer(429, "", "Retry-After", "1800"), nil
+		})
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		s = p.State()
@@ -60,7 +61,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("asked to wait 30 minutes: %+v, next try in %v", s, d)
 		}
 
-		refuse = nil
+		refuse(nil)
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		if s := p.State(); s.Err != nil || !s.NextTry.IsZero() || !s.Since.IsZero() || s.LastSuccess.IsZero() {

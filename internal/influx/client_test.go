@@ -48,6 +48,7 @@ var ignoreWords = cmpopts.IgnoreFields(Error{}, "Remedy", "Reason", "Err")
 
 func TestRefusal(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
+	wait := func(v string) http.Header { return http.Header{"Retry-After": {v}} }
 	const page = "<!DOCTYPE html><html><title>Sign in</title>"
 	for _, tt := range []struct {
 		name   string
@@ -64,16 +65,13 @@ func TestRefusal(t *testing.T) {
 		{"another program", 404, "404 page not found\n", nil, Error{Cause: NotInfluxDB, Config: true}},
 		{"no retention policy", 500, `{"error":"retention policy not found: x"}`, nil, Error{Cause: NotFound, Config: true}},
 		{"too large", 413, page, nil, Error{Cause: TooLarge, Permanent: true}},
+		{"throttled", 429, "", wait("17"), Error{Cause: Throttled, RetryAfter: 17 * time.Second}},
 		{
-			"throttled", 429, "", http.Header{"Retry-After": {"17"}},
-			Error{Cause: Throttled, RetryAfter: 17 * time.Second},
-		},
-		{
-			"throttled until", 429, "", http.Header{"Retry-After": {now.Add(time.Minute).Format(http.TimeFormat)}},
+			"throttled until", 429, "", wait(now.Add(time.Minute).Format(http.TimeFormat)),
 			Error{Cause: Throttled, RetryAfter: time.Minute},
 		},
-		{"long ago", 503, "", http.Header{"Retry-After": {now.Add(-time.Minute).Format(http.TimeFormat)}}, Error{Cause: Unavailable}},
-		{"nonsense", 503, "", http.Header{"Retry-After": {"soon"}}, Error{Cause: Unavailable}},
+		{"long ago", 503, "", wait(now.Add(-time.Minute).Format(http.TimeFormat)), Error{Cause: Unavailable}},
+		{"nonsense", 503, "", wait("soon"), Error{Cause: Unavailable}},
 		{"gateway", 502, page, nil, Error{Cause: Unavailable}},
 		{
 			"1.8 partial", 400, `{"error":"partial write: points beyond retention policy dropped=12"}`, nil,

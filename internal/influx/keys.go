@@ -13,9 +13,9 @@ import (
 // readable.
 const keysVersion = 1
 
-// maxKeys bounds what remembered keys may claim to hold, so that damaged ones cannot exhaust memory. Two dozen streams
-// with a record every second of the longest day stay below it.
-const maxKeys = 1 << 22
+// maxKeys bounds what remembered keys may claim to hold, so that damaged ones cannot exhaust memory. A dozen streams
+// with a record every second of a day stay below it.
+const maxKeys = 1 << 20
 
 // farthest bounds how far a remembered time may lie from its day, in seconds.
 const farthest = 1 << 40

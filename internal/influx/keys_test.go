@@ -111,8 +111,10 @@ func FuzzDecodeKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(k, again, asKeysets); d != "" {
-			t.Fatal(d)
+		if !slices.EqualFunc(k, again, func(a, b series) bool {
+			return a.a == b.a && a.b == b.b && slices.Equal(a.times, b.times)
+		}) {
+			t.Fatal("written again it reads differently")
 		}
 	})
 }

@@ -144,15 +144,18 @@ func TestRefusalsOfInfluxDB(t *testing.T) {
 		{"wrong password", "walkd", "admin:wrong-secret", Error{Cause: Unauthorized, Status: 401, Config: true}, Status{Reachable: true}},
 		{"no credentials", "walkd", "", Error{Cause: Unauthorized, Status: 401, Config: true}, Status{Reachable: true}},
 		{
-			"may not write", "walkd", "reader:a-long-secret", Error{Cause: Forbidden, Status: 403, Config: true},
+			"may not write", "walkd", "reader:a-long-secret",
+			Error{Cause: Forbidden, Status: 403, Config: true},
 			Status{Reachable: true, Authorized: true},
 		},
 		{
-			"no database", "nowhere", s.Token, Error{Cause: NotFound, Status: 404, Config: true},
+			"no database", "nowhere", s.Token,
+			Error{Cause: NotFound, Status: 404, Config: true},
 			Status{Reachable: true, Authorized: true},
 		},
 		{
-			"no retention policy", "walkd/forever", s.Token, Error{Cause: NotFound, Status: 500, Config: true},
+			"no retention policy", "walkd/forever", s.Token,
+			Error{Cause: NotFound, Status: 500, Config: true},
 			Status{Reachable: true, Authorized: true},
 		},
 	} {

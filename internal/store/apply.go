@@ -263,7 +263,6 @@ type applier struct {
 	person  Person
 	streams map[walking.StreamKey]*streamRow
 	order   []walking.StreamKey // before anything is stored
-	insert  *sql.Stmt
 
 	days  []dayRange // changed, in no order
 	known msWindow   // a change in here adds nothing to days
@@ -344,8 +343,9 @@ func (a *applier) apply(s *streamRow, p part) (Changes, error) {
 
 func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 	var (
-		put, remove []row
-		next        = p.records
+		added, replaced, removed []row
+
+		next = p.records
 	)
 	changed := func(r row, sign int64) {
 		a.changed(r.start, r.start+r.duration)
@@ -355,7 +355,7 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 		}
 	}
 	add := func(r row) {
-		put = append(put, r)
+		added = append(added, r)
 		changes.Added++
 		changed(r, 1)
 	}
@@ -376,13 +376,13 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 			} else {
 				changed(old, -1)
 				changed(next[0], 1)
-				put = append(put, next[0])
+				replaced = append(replaced, next[0])
 				changes.Replaced++
 			}
 			next = next[1:]
 		case covered(p.covers, old.start):
 			changed(old, -1)
-			remove = append(remove, old)
+			removed = append(removed, old)
 			changes.Removed++
 		}
 		return nil
@@ -393,54 +393,96 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 	for _, r := range next {
 		add(r)
 	}
-	if len(remove) > 0 {
-		stmt, err := a.tx.PrepareContext(a.ctx, "DELETE FROM record WHERE stream_id = ? AND start_ms = ? AND duration_ms = ?")
-		if err != nil {
+	err = a.each("DELETE FROM record WHERE stream_id = ? AND start_ms = ? AND duration_ms = ?", removed,
+		func(r row) []any { return []any{s.id, r.start, r.duration} })
+	if err != nil {
+		return err
+	}
+	err = a.each("UPDATE record SET steps = ?, offset_s = ? WHERE stream_id = ? AND start_ms = ? AND duration_ms = ?", replaced,
+		func(r row) []any { return []any{r.steps, r.offset, s.id, r.start, r.duration} })
+	if err != nil {
+		return err
+	}
+	return a.insertRecords(s.id, added)
+}
+
+// each executes a statement for each of rows.
+func (a *applier) each(statement string, rows []row, args func(row) []any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	stmt, err := a.tx.PrepareContext(a.ctx, statement)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for _, r := range rows {
+		if _, err := stmt.ExecContext(a.ctx, args(r)...); err != nil {
 			return err
 		}
-		defer stmt.Close()
-		for _, r := range remove {
-			if _, err := stmt.ExecContext(a.ctx, s.id, r.start, r.duration); err != nil {
-				return err
-			}
-		}
 	}
-	return a.insertRecords(s.id, put)
+	return nil
 }
 
 // rowsPerInsert is how many rows one statement inserts; from about 200 on a longer statement is not faster.
 const rowsPerInsert = 200
 
-const insertRecord = "INSERT INTO record (stream_id, start_ms, duration_ms, steps, offset_s) VALUES (?, ?, ?, ?, ?)"
+// insertStatement inserts rows into record. Its parameters are the stream, then start, duration and steps of each row,
+// and the offset if there are offsets: what is not bound costs nothing.
+func insertStatement(verb string, rows int, offsets bool) string {
+	var b strings.Builder
+	b.WriteString(verb + " INTO record (stream_id, start_ms, duration_ms, steps, offset_s) VALUES ")
+	for i := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if offsets {
+			b.WriteString("(?1,?,?,?,?)")
+		} else {
+			b.WriteString("(?1,?,?,?,NULL)")
+		}
+	}
+	return b.String()
+}
 
-func (a *applier) insertRecords(streamID int64, rows []row) error {
-	const upsert = " ON CONFLICT DO UPDATE SET steps = excluded.steps, offset_s = excluded.offset_s"
-	args := make([]any, 0, rowsPerInsert*5)
-	for len(rows) > 0 {
-		n := min(len(rows), rowsPerInsert)
-		args = args[:0]
-		for _, r := range rows[:n] {
+// rowArgs appends the parameters of rows to args.
+func rowArgs(args []any, rows []row, offsets bool) []any {
+	for _, r := range rows {
+		args = append(args, r.start, r.duration, r.steps)
+		if offsets {
 			var offset any
 			if r.offset.Valid {
 				offset = int64(r.offset.Int32)
 			}
-			args = append(args, streamID, r.start, r.duration, r.steps, offset)
+			args = append(args, offset)
 		}
+	}
+	return args
+}
+
+func hasOffset(r row) bool { return r.offset.Valid }
+
+// insertRecords inserts rows whose spans are new to the stream.
+func (a *applier) insertRecords(streamID int64, rows []row) error {
+	offsets := slices.ContainsFunc(rows, hasOffset)
+	args := make([]any, 0, 1+4*min(len(rows), rowsPerInsert))
+	var full *sql.Stmt
+	for len(rows) > 0 {
+		n := min(len(rows), rowsPerInsert)
+		args = rowArgs(append(args[:0], streamID), rows[:n], offsets)
 		rows = rows[n:]
-		if n == rowsPerInsert {
-			if a.insert == nil {
-				var err error
-				a.insert, err = a.tx.PrepareContext(a.ctx, insertRecord+strings.Repeat(", (?, ?, ?, ?, ?)", n-1)+upsert)
-				if err != nil {
-					return err
-				}
-			}
-			if _, err := a.insert.ExecContext(a.ctx, args...); err != nil {
+		if n < rowsPerInsert {
+			_, err := a.tx.ExecContext(a.ctx, insertStatement("INSERT", n, offsets), args...)
+			return err
+		}
+		if full == nil {
+			var err error
+			if full, err = a.tx.PrepareContext(a.ctx, insertStatement("INSERT", n, offsets)); err != nil {
 				return err
 			}
-			continue
+			defer full.Close()
 		}
-		if _, err := a.tx.ExecContext(a.ctx, insertRecord+strings.Repeat(", (?, ?, ?, ?, ?)", n-1)+upsert, args...); err != nil {
+		if _, err := full.ExecContext(a.ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -556,11 +598,6 @@ func (a *applier) changed(startMs, endMs int64) {
 
 // finish stores what is known of the streams and marks the changed days.
 func (a *applier) finish() error {
-	if a.insert != nil {
-		if err := a.insert.Close(); err != nil {
-			return err
-		}
-	}
 	rows := make([]streamRow, 0, len(a.streams))
 	for _, s := range a.streams {
 		if _, err := a.tx.ExecContext(a.ctx, `UPDATE stream SET device = ?, delivery = ?, reliable_offset = ?, synced_through_ms = ?,

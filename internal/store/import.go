@@ -20,14 +20,14 @@ import (
 // An Import takes in a file: everything is laid aside first and stored only if the whole file is sound. It is the
 // ingest.Sink of one decoding. Close it in any case.
 type Import struct {
-	store  *Store
-	ctx    context.Context // an Import is one call's work, spread over the methods of a Sink
-	opts   ImportOptions
-	path   string
-	db     *sql.DB
-	tx     *sql.Tx
-	insert *sql.Stmt
-	args   []any
+	store *Store
+	ctx   context.Context // an Import is one call's work, spread over the methods of a Sink
+	opts  ImportOptions
+	path  string
+	db    *sql.DB
+	tx    *sql.Tx
+	whole map[bool]*sql.Stmt // inserts whole groups of rows, with or without offsets
+	args  []any
 
 	streams map[stagedKey]*stagedStream
 	order   []*stagedStream
@@ -94,8 +94,7 @@ type stagedStream struct {
 	about    walking.Stream
 	covers   []msWindow
 	sessions []sessionRow
-	longest  int64
-	newest   int64
+	group    []row // not laid aside yet
 }
 
 const stagingPrefix = "import-"
@@ -120,7 +119,7 @@ func (s *Store) NewImport(ctx context.Context, opts ImportOptions) (_ *Import, e
 	if err != nil {
 		return nil, fmt.Errorf("store: begin an import: %w", err)
 	}
-	im := &Import{store: s, ctx: ctx, opts: opts, path: f.Name(), streams: map[stagedKey]*stagedStream{}}
+	im := &Import{store: s, ctx: ctx, opts: opts, path: f.Name(), streams: map[stagedKey]*stagedStream{}, whole: map[bool]*sql.Stmt{}}
 	im.result.Dropped = map[string]int{}
 	defer func() {
 		if err != nil {
@@ -143,12 +142,34 @@ func (s *Store) NewImport(ctx context.Context, opts ImportOptions) (_ *Import, e
 		offset_s INTEGER, PRIMARY KEY (stream_id, start_ms, duration_ms)) WITHOUT ROWID`); err != nil {
 		return nil, im.failed(err)
 	}
-	im.insert, err = im.tx.PrepareContext(ctx, im.statement(rowsPerInsert))
-	return im, im.failed(err)
+	return im, nil
 }
 
-func (im *Import) statement(rows int) string {
-	return strings.Replace(insertRecord, "INSERT", "INSERT OR REPLACE", 1) + strings.Repeat(", (?, ?, ?, ?, ?)", rows-1)
+// stage is how rows are laid aside: of two records of one span the later wins.
+const stage = "INSERT OR REPLACE"
+
+// flush lays a stream's group of rows aside.
+func (im *Import) flush(s *stagedStream) error {
+	if len(s.group) == 0 {
+		return nil
+	}
+	offsets := slices.ContainsFunc(s.group, hasOffset)
+	im.args = rowArgs(append(im.args[:0], s.id), s.group, offsets)
+	n := len(s.group)
+	s.group = s.group[:0]
+	if n < rowsPerInsert {
+		_, err := im.tx.ExecContext(im.ctx, insertStatement(stage, n, offsets), im.args...)
+		return im.failed(err)
+	}
+	if im.whole[offsets] == nil {
+		stmt, err := im.tx.PrepareContext(im.ctx, insertStatement(stage, n, offsets))
+		if err != nil {
+			return im.failed(err)
+		}
+		im.whole[offsets] = stmt
+	}
+	_, err := im.whole[offsets].ExecContext(im.ctx, im.args...)
+	return im.failed(err)
 }
 
 func (im *Import) failed(err error) error {
@@ -161,8 +182,8 @@ func (im *Import) failed(err error) error {
 // Close drops what was laid aside.
 func (im *Import) Close() error {
 	var errs []error
-	if im.insert != nil {
-		errs = append(errs, im.insert.Close())
+	for _, stmt := range im.whole {
+		errs = append(errs, stmt.Close())
 	}
 	if im.tx != nil {
 		errs = append(errs, ignoreDone(im.tx.Rollback()))
@@ -184,7 +205,7 @@ func (im *Import) get(person string, k walking.StreamKey) *stagedStream {
 	s := im.streams[key]
 	if s == nil {
 		s = &stagedStream{
-			stagedKey: key, id: int64(len(im.order) + 1), newest: neverMs,
+			stagedKey: key, id: int64(len(im.order) + 1),
 			about: walking.Stream{StreamKey: k, Device: walking.UnknownDevice, Delivery: walking.Filed},
 		}
 		im.streams[key] = s
@@ -203,27 +224,18 @@ func (im *Import) Stream(person string, st walking.Stream) error {
 func (im *Import) Record(person string, k walking.StreamKey, r walking.Record) error {
 	s := im.get(person, k)
 	x := toRow(r)
-	s.longest = max(s.longest, x.duration)
-	s.newest = max(s.newest, x.start+x.duration)
-	var offset any
-	if x.offset.Valid {
-		offset = int64(x.offset.Int32)
-	}
-	im.args = append(im.args, s.id, x.start, x.duration, x.steps, offset)
 	im.count(r.Start, r.End())
-	if len(im.args) == rowsPerInsert*5 {
-		_, err := im.insert.ExecContext(im.ctx, im.args...)
-		im.args = im.args[:0]
-		return im.failed(err)
+	s.group = append(s.group, x)
+	if len(s.group) < rowsPerInsert {
+		return nil
 	}
-	return nil
+	return im.flush(s)
 }
 
 // Session implements ingest.Sink.
 func (im *Import) Session(person string, k walking.StreamKey, x walking.Session) error {
 	s := im.get(person, k)
 	s.sessions = append(s.sessions, toSessionRow(x))
-	s.longest = max(s.longest, x.End.Sub(x.Start).Milliseconds())
 	im.count(x.Start, x.End)
 	return nil
 }
@@ -270,16 +282,15 @@ func (im *Import) Commit(now time.Time) (ImportResult, error) {
 	if len(im.bad) > 0 && !im.opts.SkipBad {
 		return im.result, &BadRowsError{Rows: im.bad, Count: im.result.Skipped}
 	}
-	if len(im.args) > 0 {
-		if _, err := im.tx.ExecContext(im.ctx, im.statement(len(im.args)/5), im.args...); err != nil {
-			return im.result, im.failed(err)
+	for _, s := range im.order {
+		if err := im.flush(s); err != nil {
+			return im.result, err
 		}
-		im.args = nil
 	}
-	if err := errors.Join(im.insert.Close(), im.tx.Commit()); err != nil {
+	if err := im.tx.Commit(); err != nil {
 		return im.result, im.failed(err)
 	}
-	im.insert, im.tx = nil, nil
+	im.tx = nil
 	for _, s := range im.order {
 		if !slices.Contains(im.result.Persons, s.person) {
 			im.result.Persons = append(im.result.Persons, s.person)

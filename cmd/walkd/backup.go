@@ -12,7 +12,12 @@ func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a whole copy of the store to FILE, also while the daemon runs",
-		Args:  cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want one FILE to write to")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s, err := a.load()
 			if err != nil {
@@ -36,11 +41,15 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "What this walkd was built from",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			version, revision, goVersion := engine.Build()
-			_, err := fmt.Fprintf(a.stdout, "walkd %s (revision %s, %s)\n", version, revision, goVersion)
+			_, err := fmt.Fprintln(a.stdout, versionText())
 			return err
 		},
 	}
+}
+
+func versionText() string {
+	version, revision, goVersion := engine.Build()
+	return fmt.Sprintf("walkd %s (revision %s, %s)", version, revision, goVersion)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -17,9 +18,10 @@ func (a *app) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "What is wrong, and what to do about it",
-		Long: `Look at the config, the store and what feeds it, and say what is wrong and what to do about it. With --online, ask
-InfluxDB as well.`,
-		Args: cobra.NoArgs,
+		Long: `Look at the config, the store and what feeds it, and say what is wrong and what
+to do about it. With --online, ask InfluxDB as well. The exit code is 1 if
+anything is wrong, 2 if it is the config.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), online) },
 	}
 	c.Flags().BoolVar(&online, "online", false, "also ask InfluxDB")
@@ -144,8 +146,16 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 			c.note("person", "%s: no data yet", p.Name)
 		}
 		for _, st := range streams {
-			c.ok("stream", "%s: %s (%s), complete up to %s", p.Name, st.StreamKey, st.Device, st.SyncedThrough.In(p.Zones.Home()).Format("2006-01-02 15:04"))
+			c.ok("stream", "%s: %s, %s, complete up to %s (%s)", p.Name, st.StreamKey, deviceText(st.Device),
+				st.SyncedThrough.In(p.Zones.At(st.SyncedThrough)).Format("2006-01-02 15:04"), ago(now.Sub(st.SyncedThrough)))
 		}
 	}
 	return nil
+}
+
+func deviceText(d walking.Device) string {
+	if d == walking.UnknownDevice {
+		return "device unknown"
+	}
+	return d.String()
 }

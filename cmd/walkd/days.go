@@ -31,9 +31,20 @@ func (a *app) daysCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "days",
 		Short: "Walking minutes day by day",
-		Long: `Walking minutes day by day. A table shows the last four weeks with data; --json and --csv hand out everything from the
-first day with data to today, unless --from or --to say otherwise. Without --person everybody is shown.`,
-		Args: cobra.NoArgs,
+		Long: `Walking minutes day by day. A table shows the last four weeks with data; --json
+and --csv hand out everything from the first day with data to today, unless
+--from or --to say otherwise; both days are included. Without --person everybody
+is shown.
+
+The JSON is an array, one object a day: person, date, zone, steps,
+walking_minutes with its range low to high, brisk_minutes, running_minutes,
+alternative_minutes, target_minutes, met, band ("<78", "78-100", "101-124",
+">=125"), valid (enough of it is known), closed (no more is expected), mean7
+(over the valid closed days of the last seven, or null), sources, estimator.`,
+		Example: `  walkd days
+  walkd days --from 2026-01-01 --to 2026-01-31 --csv > january.csv
+  walkd days --json | jq '[.[] | select(.met)] | length'`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.days(cmd.Context(), o) },
 	}
 	f := c.Flags()
@@ -42,11 +53,13 @@ first day with data to today, unless --from or --to say otherwise. Without --per
 	f.Var(&o.to, "to", "the last day, YYYY-MM-DD")
 	f.BoolVar(&o.json, "json", false, "one JSON array, an object a day")
 	f.BoolVar(&o.csv, "csv", false, "comma-separated values")
-	c.MarkFlagsMutuallyExclusive("json", "csv")
 	return c
 }
 
 func (a *app) days(ctx context.Context, o daysOptions) (err error) {
+	if o.json && o.csv {
+		return usagef("--json and --csv exclude each other")
+	}
 	if o.from.set && o.to.set && o.from.day > o.to.day {
 		return usagef("--from %s is after --to %s", o.from.day, o.to.day)
 	}
@@ -184,8 +197,18 @@ func (a *app) todayCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "today",
 		Short: "Where the day stands",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.today(cmd.Context(), person, asJSON) },
+		Long: `Where the day stands: the minutes so far with their range, hour by hour, and the
+mean of the last seven days.
+
+The JSON is an array, one object a person: all that ` + "`walkd days --json`" + ` has of
+today, and mean7_band and mean7_days (the band of mean7 and the number of days
+in it; null and 0 if there is none yet), as_of (up to when the data is complete,
+RFC 3339; null if there is none), minutes_needed (whole minutes until the target
+is met; 0 if it is).`,
+		Example: `  walkd today
+  walkd today --json | jq '.[0].minutes_needed'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.today(cmd.Context(), person, asJSON) },
 	}
 	c.Flags().StringVar(&person, "person", "", "only the day of `NAME`")
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON array, an object a person")

@@ -31,15 +31,17 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "A month of a real person's walking, to see what walkd gives",
-		Long: `Take the minute steps of a real person (29 days of a public data set, moved so that they end today), import them as
-your own would be, and show the last four weeks and today.
+		Long: `Take the minute steps of a real person (29 days of a public data set, moved so
+that they end today), import them as your own would be, and show the last four
+weeks and today.
 
-It needs no config and reads none. The store is in a temporary folder that is removed at the end; with --data-dir it is
-kept there. With --influx-url and --influx-bucket the days go to InfluxDB as well, as person "demo".`,
+It needs no config and reads none. The store is in a temporary folder that is
+removed at the end; with --data-dir it is kept there. With --influx-url and
+--influx-bucket the days go to InfluxDB as well, as person "demo".`,
 		Example: `  walkd demo
   walkd demo --data-dir /tmp/walkd-demo
   walkd demo --influx-url http://127.0.0.1:8086 --influx-bucket walkd`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in.Token = config.NewSecret(token)
 			return a.demo(cmd.Context(), in)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +17,7 @@ import (
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
-	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
 )
 
 // importer imports: the engine itself, or a daemon that has one.
@@ -29,10 +31,16 @@ func (a *app) importCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FORMAT PATH...",
 		Short: "Bring in files: " + strings.Join(names, ", "),
-		Long: `Bring in files of a format: ` + strings.Join(names, ", ") + `.
+		Long: `Bring in files:
 
-A file is read through first. If a row is broken nothing of the file is imported, unless --skip-bad is given. Importing
-a file again changes nothing. While a daemon runs on the data folder it does the work.`,
+  apple-health  export.zip or export.xml of Apple's Health app
+  csv           steps with a header: start, duration or end, steps; or date, steps
+  fitabase      minuteStepsWide or minuteStepsNarrow
+
+A file is read through first. If a row is broken nothing of the file is
+imported, unless --skip-bad is given. Importing a file again changes nothing;
+a newer export of the same data adds what is new and takes over what was
+corrected. While a daemon runs on the data folder it does the work.`,
 		Example: `  walkd import apple-health ~/Downloads/export.zip
   walkd import fitabase minuteStepsWide_merged.csv --all --tz America/New_York
   walkd import csv steps.csv --person alex`,
@@ -45,7 +53,12 @@ a file again changes nothing. While a daemon runs on the data folder it does the
 			}
 			return nil
 		},
-		ValidArgs: names,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault // files
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Format = args[0]
 			return a.importFiles(cmd.Context(), req, args[1:])
@@ -70,8 +83,13 @@ func (a *app) importFiles(ctx context.Context, req engine.ImportRequest, paths [
 	}
 	req.Home = s.People[0].Home.String()
 	if req.Zone != "" {
-		if _, err := time.LoadLocation(req.Zone); err != nil || req.Zone == "Local" {
+		if _, err := walking.ParseZone(req.Zone); err != nil {
 			return usagef("--tz %q is not a time zone: want an IANA name like Europe/Oslo", req.Zone)
+		}
+	}
+	for _, path := range paths { // before anything is made or changed
+		if _, err := os.Stat(path); err != nil {
+			return err
 		}
 	}
 	var (
@@ -125,23 +143,23 @@ func (a *app) importFile(ctx context.Context, im importer, req engine.ImportRequ
 	bar := a.newProgress(filepath.Base(path))
 	result, err := im.Import(ctx, req, file.Body, bar.show)
 	bar.finish()
-	var bad *store.BadRowsError
-	if errors.As(err, &bad) {
-		fmt.Fprintln(a.stderr, bad)
-		return silentError(exitFailed)
-	}
 	if err != nil {
 		return err
 	}
-	a.reportImport(path, result)
+	zone, err := walking.ParseZone(cmp.Or(req.Zone, req.Home))
+	if err != nil {
+		return err
+	}
+	a.reportImport(path, result, zone)
 	return nil
 }
 
-func (a *app) reportImport(path string, r engine.ImportResult) {
+func (a *app) reportImport(path string, r engine.ImportResult, zone *time.Location) {
 	w := a.stderr
 	fmt.Fprintf(w, "%s: %s read", filepath.Base(path), count(r.Read, "record"))
 	if !r.From.IsZero() {
-		fmt.Fprintf(w, ", %s to %s", r.From.UTC().Format(time.DateOnly), r.To.UTC().Format(time.DateOnly))
+		fmt.Fprintf(w, ", %s to %s", r.From.In(zone).Format(time.DateOnly),
+			r.To.Add(-time.Millisecond).In(zone).Format(time.DateOnly))
 	}
 	fmt.Fprintln(w)
 	if r.Any() {

@@ -17,21 +17,21 @@ func (a *app) influxCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "influx",
 		Short: "The copy in InfluxDB: how it stands, and making it anew",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var person string
 	rebuild := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Delete what walkd wrote to InfluxDB and write it again",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.influxRebuild(cmd.Context(), person) },
 	}
 	rebuild.Flags().StringVar(&person, "person", "", "only what is of `NAME`")
 	c.AddCommand(&cobra.Command{
 		Use:   "status",
 		Short: "Whether InfluxDB answers, and what is waiting to be written",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.influxStatus(cmd.Context()) },
 	}, rebuild)
 	return c
@@ -50,6 +50,11 @@ func (a *app) influxRebuild(ctx context.Context, person string) (err error) {
 	if s.Influx.URL == "" {
 		return usageError{engine.ErrNoInflux}
 	}
+	if person != "" {
+		if err := a.checkPerson(ctx, s, person); err != nil {
+			return err
+		}
+	}
 	var r rebuilder
 	if client, dialErr := control.Dial(ctx, s.DataDir); dialErr == nil {
 		r = client
@@ -59,11 +64,6 @@ func (a *app) influxRebuild(ctx context.Context, person string) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, e.Store.Close()) }()
-		if person != "" {
-			if _, err := people(ctx, &e.Store.Reader, person); err != nil {
-				return err
-			}
-		}
 		r = e
 	}
 	stats, err := r.Rebuild(ctx, person)
@@ -72,6 +72,17 @@ func (a *app) influxRebuild(ctx context.Context, person string) (err error) {
 	}
 	a.reportProjection(stats)
 	return nil
+}
+
+// checkPerson returns an error unless the store knows that person.
+func (a *app) checkPerson(ctx context.Context, s settings, name string) (err error) {
+	r, err := a.openReader(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	_, err = people(ctx, r, name)
+	return err
 }
 
 func influxClient(s settings) (*influx.Client, error) {

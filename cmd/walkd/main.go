@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // a NAS may come without
@@ -68,6 +69,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.stderr, "walkd: interrupted")
+		return exitFailed
+	case strings.Contains(err.Error(), "\n"): // a list, such as that of the broken rows of a file
+		fmt.Fprintln(a.stderr, err)
 		return exitFailed
 	default:
 		fmt.Fprintf(a.stderr, "walkd: %v\n", err)

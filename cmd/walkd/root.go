@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/walkd/walkd/internal/config"
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
@@ -20,34 +21,76 @@ import (
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "walkd",
-		Short: "Walking minutes from your watch and phone, and a nudge when one is worth reading",
-		Long: `walkd keeps a person's walking in one file, turns steps into walking minutes a day, compares them with the
-target of more than 100, and projects everything into InfluxDB for Grafana.`,
+		Short: "Walking minutes from your watch and phone",
+		Long: `walkd keeps a person's walking in one file, turns steps into walking minutes a
+day, compares them with the target of more than 100, and projects everything
+into InfluxDB for Grafana. ` + "`walkd demo`" + ` shows it.`,
+		Version:       versionText(),
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q: `walkd --help` lists them", args[0])
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var value *pflag.InvalidValueError
+		if errors.As(err, &value) {
+			return usagef("--%s: %w", value.GetFlag().Name, value.Unwrap())
+		}
 		return usagef("%w: `%s --help` lists the options", err, cmd.CommandPath())
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&a.flags.config, "config", "", "the config `FILE`")
-	f.StringVar(&a.flags.dataDir, "data-dir", "", "the `DIR` of the store")
-	f.StringVar(&a.flags.logLevel, "log-level", "", "debug, info, warn or error")
-	f.StringVar(&a.flags.logFormat, "log-format", "", "text or json")
+	f.StringVar(&a.flags.config, "config", "", "read the config from `FILE`")
+	f.StringVar(&a.flags.dataDir, "data-dir", "", "keep the data in `DIR`")
+	f.StringVar(&a.flags.logLevel, "log-level", "", "`LEVEL` of the log: debug, info, warn or error")
+	f.StringVar(&a.flags.logFormat, "log-format", "", "`FORMAT` of the log: text or json")
 	root.AddCommand(a.demoCommand(), a.runCommand(), a.checkCommand(), a.importCommand(), a.todayCommand(), a.daysCommand(),
-		a.influxCommand(), a.backupCommand(), a.versionCommand())
+		a.influxCommand(), a.backupCommand(), a.versionCommand(), a.completionCommand())
+	help := helpCommand(root)
+	root.SetHelpCommand(help)
+	root.AddCommand(help)
 	for _, c := range root.Commands() {
 		markUsage(c)
 	}
 	return root
+}
+
+// helpCommand is `walkd help COMMAND`. Cobra's own takes an unknown command for none.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "What a command does, and its options",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(root, strings.Join(args, " "))
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return usagef("unknown command %q (did you mean %s?): `walkd --help` lists them", name, near[0])
+	}
+	return usagef("unknown command %q: `walkd --help` lists them", name)
+}
+
+// noArgs is for commands that take no arguments.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("want no argument, got %q", args[0])
+	}
+	return nil
 }
 
 // markUsage makes wrong arguments of a command and of those below it usage errors.
@@ -55,7 +98,7 @@ func markUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usagef("%w: `%s --help` tells more", err, cmd.CommandPath())
+				return usagef("%s: %w: `%s --help` tells more", strings.TrimPrefix(cmd.CommandPath(), "walkd "), err, cmd.CommandPath())
 			}
 			return nil
 		}

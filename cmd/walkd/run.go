@@ -22,8 +22,12 @@ func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "The daemon: derive days, close them by the clock, project them",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.daemon(cmd.Context()) },
+		Long: `Run until a signal: derive the days that changed, close days by the clock, keep
+InfluxDB up to date, answer /healthz, /readyz and /metrics on web.listen, and do
+what commands like import ask for. SIGTERM or Ctrl-C ends it in good order, a
+second one at once; nothing stored is lost either way.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemon(cmd.Context()) },
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -43,6 +42,7 @@ type message struct {
 	Import   *engine.ImportResult `json:"import,omitempty"`
 	Rebuild  *influx.Stats        `json:"rebuild,omitempty"`
 	Error    string               `json:"error,omitempty"`
+	Stopped  bool                 `json:"stopped,omitempty"` // the daemon ends
 }
 
 // Listen opens the socket in dir, whose lock the caller holds. What a killed daemon has left there is removed.
@@ -60,12 +60,31 @@ func Listen(dir string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	// The listener knows a name that may be gone by then; Serve removes the socket.
+	// The listener itself knows a name that may be gone by then.
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	s := &socket{Listener: l, path: path}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("control: %w", err), l.Close())
+		return nil, errors.Join(fmt.Errorf("control: %w", err), s.Close())
 	}
-	return l, nil
+	return s, nil
+}
+
+// A socket is removed when it is closed.
+type socket struct {
+	net.Listener
+	path string
+	once sync.Once
+	err  error
+}
+
+func (s *socket) Close() error {
+	s.once.Do(func() {
+		s.err = s.Listener.Close()
+		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.err = errors.Join(s.err, err)
+		}
+	})
+	return s.err
 }
 
 // shorten returns a name for path that fits into a socket's address, valid until done is called.
@@ -85,11 +104,24 @@ func shorten(path string) (short string, done func(), err error) {
 	return short, func() { _ = dir.Close() }, nil
 }
 
-// Serve answers commands on l until ctx ends, then waits for those under way, which see the end of ctx too.
+// patience is how long commands under way may take to end themselves once the daemon ends.
+const patience = 5 * time.Second
+
+// Serve answers commands on l until ctx ends, then waits for those under way, which see the end of ctx too. It closes l.
 func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var underWay sync.WaitGroup
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /import", func(w http.ResponseWriter, r *http.Request) { serveImport(w, r, c) })
-	mux.HandleFunc("POST /rebuild", func(w http.ResponseWriter, r *http.Request) {
+	handle := func(pattern string, h http.HandlerFunc) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			underWay.Add(1)
+			defer underWay.Done()
+			h(w, r)
+		})
+	}
+	handle("POST /import", func(w http.ResponseWriter, r *http.Request) { serveImport(w, r, c) })
+	handle("POST /rebuild", func(w http.ResponseWriter, r *http.Request) {
 		stats, err := c.Rebuild(r.Context(), r.URL.Query().Get("person"))
 		newAnswer(w).end(message{Rebuild: &stats}, err)
 	})
@@ -100,14 +132,25 @@ func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) er
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		done <- server.Shutdown(stop)
+		err := server.Shutdown(stop)
+		if errors.Is(err, context.DeadlineExceeded) {
+			// A command that does not go on, stopped in a terminal perhaps. Without its connection it ends.
+			err = server.Close()
+			underWay.Wait()
+		}
+		done <- err
 	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(l)
+	cancel()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	if err := errors.Join(err, <-done); err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
-	return <-done
+	return nil
 }
 
 func serveImport(w http.ResponseWriter, r *http.Request, c Commands) {
@@ -149,6 +192,7 @@ func (a *answer) send(m message) {
 func (a *answer) end(m message, err error) {
 	if err != nil {
 		m.Error = err.Error()
+		m.Stopped = errors.Is(err, context.Canceled)
 	}
 	a.send(m)
 }
@@ -201,8 +245,23 @@ func (c *Client) Rebuild(ctx context.Context, person string) (influx.Stats, erro
 	return *m.Rebuild, err
 }
 
+// ErrBroken says that the daemon ended, or was ended, before it had answered.
+var ErrBroken = errors.New("the running walkd ended before this was done: start it again and repeat the command, " +
+	"which changes nothing that is done already")
+
+// broken returns the error of a question whose answer did not come.
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w (%w)", ErrBroken, err)
+}
+
 // ask posts a question and returns the last line of the answer.
 func (c *Client) ask(ctx context.Context, what string, query url.Values, body io.Reader, size int64, progress func(engine.Progress)) (message, error) {
+	if body != nil {
+		body = io.NopCloser(body) // it is the caller's to close
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://walkd/"+what+"?"+query.Encode(), body)
 	if err != nil {
 		return message{}, fmt.Errorf("control: %w", err)
@@ -212,22 +271,24 @@ func (c *Client) ask(ctx context.Context, what string, query url.Values, body io
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return message{}, fmt.Errorf("control: the running walkd does not answer: %w", err)
+		return message{}, broken(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return message{}, fmt.Errorf("control: the running walkd answers %s: it may be of another version, restart it", strconv.Itoa(resp.StatusCode))
+		return message{}, fmt.Errorf("the running walkd answers %s: it may be of another version, restart it", resp.Status)
 	}
 	for lines := json.NewDecoder(resp.Body); ; {
 		var m message
 		if err := lines.Decode(&m); err != nil {
-			return message{}, fmt.Errorf("control: the running walkd broke off: %w", err)
+			return message{}, broken(ctx, err)
 		}
 		switch {
 		case m.Progress != nil:
 			if progress != nil {
 				progress(*m.Progress)
 			}
+		case m.Stopped:
+			return m, ErrBroken
 		case m.Error != "":
 			return m, errors.New(m.Error)
 		default:

@@ -50,8 +50,13 @@ func guard(h http.Handler) http.Handler {
 	})
 }
 
-// Serve serves h on l until ctx ends, then gives answers under way five seconds.
+// patience is how long answers under way may take once the daemon ends.
+const patience = 5 * time.Second
+
+// Serve serves h on l until ctx ends, then gives answers under way five seconds. It closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	server := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -60,12 +65,21 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		done <- server.Shutdown(stop)
+		err := server.Shutdown(stop)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // a client that does not read its answer is no failure of ours
+		}
+		done <- err
 	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(l)
+	cancel()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	if err := errors.Join(err, <-done); err != nil {
 		return fmt.Errorf("web: %w", err)
 	}
-	return <-done
+	return nil
 }

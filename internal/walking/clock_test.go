@@ -87,16 +87,24 @@ func TestRange(t *testing.T) {
 		{"start repeated", "Europe/Berlin", nil, "2026-10-25", "02:30-08:00", []string{"2026-10-25 00:30Z", "2026-10-25 07:00Z"}},
 		{"both repeated", "Europe/Berlin", nil, "2026-10-25", "02:10-02:50", []string{"2026-10-25 00:10Z", "2026-10-25 01:50Z"}},
 		{"midnight skipped", "Africa/Cairo", nil, "2026-04-23", "22:00-00:30", []string{"2026-04-23 20:00Z", "2026-04-23 22:00Z"}},
-		{"start repeated across midnight", "America/St_Johns", nil, "2006-10-28", "23:30-08:00",
-			[]string{"2006-10-29 02:00Z", "2006-10-29 11:30Z"}},
+		{
+			"start repeated across midnight", "America/St_Johns", nil, "2006-10-28", "23:30-08:00",
+			[]string{"2006-10-29 02:00Z", "2006-10-29 11:30Z"},
+		},
 		{"midnight repeated", "America/St_Johns", nil, "2006-10-29", "00:00-08:00", []string{"2006-10-29 02:30Z", "2006-10-29 11:30Z"}},
-		{"the night before a date that is skipped", "Pacific/Apia", nil, "2011-12-29", "21:30-08:00",
-			[]string{"2011-12-30 07:30Z", "2011-12-30 10:00Z"}},
+		{
+			"the night before a date that is skipped", "Pacific/Apia", nil, "2011-12-29", "21:30-08:00",
+			[]string{"2011-12-30 07:30Z", "2011-12-30 10:00Z"},
+		},
 		{"of a date that is skipped", "Pacific/Apia", nil, "2011-12-30", "21:30-08:00", []string{"2011-12-30 10:00Z", "2011-12-30 18:00Z"}},
-		{"a journey ends the night", "Pacific/Auckland", landing, "2026-11-20", "21:30-08:30",
-			[]string{"2026-11-20 08:30Z", "2026-11-20 19:00Z"}},
-		{"the night after a journey", "Pacific/Auckland", landing, "2026-11-21", "21:30-08:00",
-			[]string{"2026-11-22 05:30Z", "2026-11-22 16:00Z"}},
+		{
+			"a journey ends the night", "Pacific/Auckland", landing, "2026-11-20", "21:30-08:30",
+			[]string{"2026-11-20 08:30Z", "2026-11-20 19:00Z"},
+		},
+		{
+			"the night after a journey", "Pacific/Auckland", landing, "2026-11-21", "21:30-08:00",
+			[]string{"2026-11-22 05:30Z", "2026-11-22 16:00Z"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			z := NewTimeline(zone(t, tt.home), tt.changes...)
@@ -119,15 +127,24 @@ func TestRanges(t *testing.T) {
 		quiet      string
 		want       []string
 	}{
-		{"clipped", "Europe/Berlin", nil, "2026-06-01 00:00Z", "2026-06-01 20:00Z", "21:30-08:00",
-			[]string{"2026-06-01 00:00Z", "2026-06-01 06:00Z", "2026-06-01 19:30Z", "2026-06-01 20:00Z"}},
-		{"across a date that is skipped", "Pacific/Apia", nil, "2011-12-30 00:00Z", "2011-12-31 00:00Z", "21:30-08:00",
-			[]string{"2011-12-30 07:30Z", "2011-12-30 18:00Z"}},
-		{"both evenings of a date lived twice", "Pacific/Auckland", []ZoneChange{{at(t, "2026-11-20 19:00Z"), zone(t, "America/Los_Angeles")}},
+		{
+			"clipped", "Europe/Berlin", nil, "2026-06-01 00:00Z", "2026-06-01 20:00Z", "21:30-08:00",
+			[]string{"2026-06-01 00:00Z", "2026-06-01 06:00Z", "2026-06-01 19:30Z", "2026-06-01 20:00Z"},
+		},
+		{
+			"across a date that is skipped", "Pacific/Apia", nil, "2011-12-30 00:00Z", "2011-12-31 00:00Z", "21:30-08:00",
+			[]string{"2011-12-30 07:30Z", "2011-12-30 18:00Z"},
+		},
+		{
+			"both evenings of a date lived twice", "Pacific/Auckland",
+			[]ZoneChange{{at(t, "2026-11-20 19:00Z"), zone(t, "America/Los_Angeles")}},
 			"2026-11-20 00:00Z", "2026-11-22 00:00Z", "21:30-08:00",
-			[]string{"2026-11-20 08:30Z", "2026-11-20 19:00Z", "2026-11-21 05:30Z", "2026-11-21 16:00Z"}},
-		{"all the time", "Europe/Berlin", nil, "2026-03-27 00:00Z", "2026-03-31 00:00Z", "00:00-24:00",
-			[]string{"2026-03-27 00:00Z", "2026-03-31 00:00Z"}},
+			[]string{"2026-11-20 08:30Z", "2026-11-20 19:00Z", "2026-11-21 05:30Z", "2026-11-21 16:00Z"},
+		},
+		{
+			"all the time", "Europe/Berlin", nil, "2026-03-27 00:00Z", "2026-03-31 00:00Z", "00:00-24:00",
+			[]string{"2026-03-27 00:00Z", "2026-03-31 00:00Z"},
+		},
 		{"never", "Europe/Berlin", nil, "2026-03-27 00:00Z", "2026-03-31 00:00Z", "00:00-00:00", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,8 +164,10 @@ func TestWaking(t *testing.T) {
 	}{
 		{"usual", "Europe/Berlin", "2026-06-01", "21:30-08:00", []string{"2026-06-01 06:00Z", "2026-06-01 19:30Z"}},
 		{"spring", "Europe/Berlin", "2026-03-29", "21:30-08:00", []string{"2026-03-29 06:00Z", "2026-03-29 19:30Z"}},
-		{"noon nap", "Europe/Berlin", "2026-06-01", "13:00-14:00",
-			[]string{"2026-05-31 22:00Z", "2026-06-01 11:00Z", "2026-06-01 12:00Z", "2026-06-01 22:00Z"}},
+		{
+			"noon nap", "Europe/Berlin", "2026-06-01", "13:00-14:00",
+			[]string{"2026-05-31 22:00Z", "2026-06-01 11:00Z", "2026-06-01 12:00Z", "2026-06-01 22:00Z"},
+		},
 		{"no quiet hours", "Europe/Berlin", "2026-06-01", "00:00-00:00", []string{"2026-05-31 22:00Z", "2026-06-01 22:00Z"}},
 		{"date that is skipped", "Pacific/Apia", "2011-12-30", "21:30-08:00", nil},
 		{"day after it", "Pacific/Apia", "2011-12-31", "21:30-08:00", []string{"2011-12-30 18:00Z", "2011-12-31 07:30Z"}},
@@ -185,7 +204,8 @@ func TestTravel(t *testing.T) {
 		{"one stray offset", nil, []offset{{"2026-07-01 10:00Z", 2}, {"2026-07-01 20:00Z", 9}, {"2026-07-01 21:00Z", 2}, {"2026-07-01 22:00Z", 9}}, nil},
 		{"two that disagree", nil, []offset{{"2026-07-01 20:00Z", 9}, {"2026-07-01 21:00Z", 8}, {"2026-07-01 22:00Z", 2}}, nil},
 		{
-			"in any order", nil, []offset{{"2026-07-01 21:00Z", 5.5}, {"2026-07-01 10:00Z", 2}, {"2026-07-01 20:00Z", 5.5}},
+			"in any order", nil,
+			[]offset{{"2026-07-01 21:00Z", 5.5}, {"2026-07-01 10:00Z", 2}, {"2026-07-01 20:00Z", 5.5}},
 			[]change{{"2026-07-01 20:00Z", "+05:30"}},
 		},
 		{
@@ -204,17 +224,20 @@ func TestTravel(t *testing.T) {
 			[]change{{"2026-10-20 10:00Z", "+01:00"}, {"2026-10-27 10:00Z", "Europe/Oslo"}},
 		},
 		{
-			"entries overrule", []change{{"2026-07-01 12:00Z", "Asia/Tokyo"}, {"2026-07-10 12:00Z", "Europe/Oslo"}},
+			"entries overrule",
+			[]change{{"2026-07-01 12:00Z", "Asia/Tokyo"}, {"2026-07-10 12:00Z", "Europe/Oslo"}},
 			[]offset{{"2026-07-02 20:00Z", 8}, {"2026-07-02 21:00Z", 8}, {"2026-07-12 10:00Z", 8}, {"2026-07-12 11:00Z", 8}},
 			[]change{{"2026-07-01 12:00Z", "Asia/Tokyo"}, {"2026-07-10 12:00Z", "Europe/Oslo"}, {"2026-07-12 10:00Z", "+08:00"}},
 		},
 		{
-			"an entry ends a journey that offsets began", []change{{"2026-07-05 12:00Z", "Europe/Oslo"}},
+			"an entry ends a journey that offsets began",
+			[]change{{"2026-07-05 12:00Z", "Europe/Oslo"}},
 			[]offset{{"2026-07-01 20:00Z", 9}, {"2026-07-01 21:00Z", 9}, {"2026-07-06 09:00Z", 9}, {"2026-07-06 10:00Z", 9}},
 			[]change{{"2026-07-05 12:00Z", "Europe/Oslo"}, {"2026-07-01 20:00Z", "+09:00"}, {"2026-07-06 09:00Z", "+09:00"}},
 		},
 		{
-			"agreement does not reach across an entry", []change{{"2026-07-05 12:00Z", "Asia/Tokyo"}, {"2026-07-06 12:00Z", "Europe/Oslo"}},
+			"agreement does not reach across an entry",
+			[]change{{"2026-07-05 12:00Z", "Asia/Tokyo"}, {"2026-07-06 12:00Z", "Europe/Oslo"}},
 			[]offset{{"2026-07-05 10:00Z", 5}, {"2026-07-07 10:00Z", 5}, {"2026-07-07 11:00Z", 2}},
 			[]change{{"2026-07-05 12:00Z", "Asia/Tokyo"}, {"2026-07-06 12:00Z", "Europe/Oslo"}},
 		},

@@ -222,7 +222,7 @@ func (f *flat) addTo(t *SourceTotals, records *[]Record, day span) bool {
 	if len(pieces)+len(zeros)+len(instants) == 0 {
 		return false
 	}
-	*records = slices.Grow(*records, len(pieces)+len(zeros)+len(instants))
+	out := flatRecords{records: slices.Grow(*records, len(pieces)+len(zeros)+len(instants)), last: math.MinInt64}
 	const never = int64(math.MaxInt64)
 	for len(pieces)+len(zeros)+len(instants) > 0 {
 		piece, zero, point := never, never, never
@@ -237,36 +237,45 @@ func (f *flat) addTo(t *SourceTotals, records *[]Record, day span) bool {
 		}
 		switch {
 		case zero < piece && zero <= point:
-			addFlat(records, zeros[0], 0, day)
+			if zero >= day.start {
+				out.add(zeros[0], 0)
+			}
 			zeros = zeros[1:]
 		case piece <= point:
 			p := &pieces[0]
 			share := p.part(day)
 			t.Steps += p.steps * share
 			t.Walking += p.walk() * share
-			addFlat(records, p.span, p.steps, day)
+			if p.start >= day.start {
+				out.add(p.span, p.steps)
+			}
 			pieces = pieces[1:]
 		default:
 			t.Steps += instants[0].steps
-			addFlat(records, span{point, point}, instants[0].steps, day)
+			out.add(span{point, point}, instants[0].steps)
 			instants = instants[1:]
 		}
 	}
+	*records = out.records
 	return true
 }
 
-// addFlat appends a record that starts on the day. Records that start within one second become one.
-func addFlat(records *[]Record, s span, steps float64, day span) {
-	if s.start < day.start {
+// flatRecords makes records of spans that come in order. Those that start within one second become one.
+type flatRecords struct {
+	records []Record
+	last    int64 // the second in which the last one starts
+}
+
+func (f *flatRecords) add(s span, steps float64) {
+	second := floorDiv(s.start, int64(time.Second))
+	if second == f.last {
+		r := &f.records[len(f.records)-1]
+		r.Steps += steps
+		r.Duration += time.Duration(s.length())
 		return
 	}
-	start := time.Unix(floorDiv(s.start, int64(time.Second)), 0).UTC()
-	if n := len(*records); n > 0 && (*records)[n-1].Start.Equal(start) {
-		(*records)[n-1].Steps += steps
-		(*records)[n-1].Duration += time.Duration(s.length())
-		return
-	}
-	*records = append(*records, Record{Start: start, Duration: time.Duration(s.length()), Steps: steps})
+	f.last = second
+	f.records = append(f.records, Record{Start: time.Unix(second, 0).UTC(), Duration: time.Duration(s.length()), Steps: steps})
 }
 
 // unworn returns how much of the given time is known as unworn.
@@ -281,7 +290,13 @@ func (m *Merged) unworn(waking []Window) time.Duration {
 	return time.Duration(sum)
 }
 
-func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
+// floorMod returns what is left of a when b is taken from it as often as it goes, from 0 to b also for a below 0.
+func floorMod(a, b int64) int64 {
+	if a %= b; a < 0 {
+		a += b
+	}
+	return a
+}
 
 func floorDiv(a, b int64) int64 { return (a - floorMod(a, b)) / b }
 

@@ -25,8 +25,12 @@ func TestTargets(t *testing.T) {
 		walking       float64
 		met           bool
 	}{
-		{9200, 100, 100, false}, {9200 * 1.00494, 100, 100.49, false}, {9200 * 1.00496, 100, 100.5, true}, {9292, 100, 101, true},
-		{9292, 101, 101, false}, {9292, 100.5, 101, true},
+		{9200, 100, 100, false},
+		{9200 * 1.00494, 100, 100.49, false},
+		{9200 * 1.00496, 100, 100.5, true},
+		{9292, 100, 101, true},
+		{9292, 101, 101, false},
+		{9292, 100.5, 101, true},
 	} {
 		s, _ := Merge(streams([]Record{rec(-720, 1440, tt.steps)})).Day(june1, Setting{Targets: []Target{{june1, tt.target}}})
 		if s.Walking != tt.walking || s.Met != tt.met || s.Target != tt.target {
@@ -87,10 +91,18 @@ func TestValid(t *testing.T) {
 		{"an empty window", total, []Window{unworn(4, -4)}, nil, nil, Timeline{}, true},
 		{"the phone was carried meanwhile", run(0, 30, 80), []Window{unworn(0, 4)}, nil, nil, Timeline{}, true},
 		{"an hour's total does not tell", []Record{rec(0, 60, 5000)}, []Window{unworn(0, 4)}, nil, nil, Timeline{}, false},
-		{"a day of twelve hours", []Record{rec(-30, 60, 5000)}, nil, nil, nil,
-			NewTimeline(time.UTC, ZoneChange{noon, fixedZone(12 * 3600)}), true},
-		{"a day of less", []Record{rec(-30, 30, 5000)}, nil, nil, nil,
-			NewTimeline(time.UTC, ZoneChange{noon.Add(-1), fixedZone(13 * 3600)}), false},
+		{
+			"a day of twelve hours",
+			[]Record{rec(-30, 60, 5000)},
+			nil, nil, nil,
+			NewTimeline(time.UTC, ZoneChange{noon, fixedZone(12 * 3600)}), true,
+		},
+		{
+			"a day of less",
+			[]Record{rec(-30, 30, 5000)},
+			nil, nil, nil,
+			NewTimeline(time.UTC, ZoneChange{noon.Add(-1), fixedZone(13 * 3600)}), false,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := []Input{{Records: tt.records, Unworn: tt.unworn}, {StreamKey: StreamKey{Source: "ring"}, Unworn: tt.also}}
@@ -269,8 +281,11 @@ func TestClosesAt(t *testing.T) {
 		{"no stream is active", berlin, "2026-06-01", nil, "2026-06-04 22:00Z"},
 		{"synced through the end", berlin, "2026-06-01", []Stream{pulled(end)}, end},
 		{"not yet", berlin, "2026-06-01", []Stream{pulled("2026-06-01 21:59:59Z")}, "2026-06-04 22:00Z"},
-		{"an arrival does not close a pulled stream", berlin, "2026-06-01",
-			[]Stream{{Delivery: Pulled, SyncedThrough: at(t, "2026-06-01 20:00Z"), LastArrival: at(t, "2026-06-02 08:00Z")}}, "2026-06-04 22:00Z"},
+		{
+			"an arrival does not close a pulled stream", berlin, "2026-06-01",
+			[]Stream{{Delivery: Pulled, SyncedThrough: at(t, "2026-06-01 20:00Z"), LastArrival: at(t, "2026-06-02 08:00Z")}},
+			"2026-06-04 22:00Z",
+		},
 		{"one of two is missing", berlin, "2026-06-01", []Stream{pulled(end), pulled("2026-06-01 12:00Z")}, "2026-06-04 22:00Z"},
 		{"pushed and synced", berlin, "2026-06-01", []Stream{pushed(end, end)}, end},
 		{"pushed since: noon", berlin, "2026-06-01", []Stream{pushed("2026-06-01 20:00Z", end)}, "2026-06-02 10:00Z"},
@@ -279,13 +294,17 @@ func TestClosesAt(t *testing.T) {
 		{"the slowest decides", berlin, "2026-06-01", []Stream{pulled(end), pushed("2026-06-01 20:00Z", end)}, "2026-06-02 10:00Z"},
 		{"noon of a short day", berlin, "2026-03-28", []Stream{pushed("2026-03-28 20:00Z", "2026-03-29 05:00Z")}, "2026-03-29 10:00Z"},
 		{"noon of a long day", berlin, "2026-10-24", []Stream{pushed("2026-10-24 20:00Z", "2026-10-25 05:00Z")}, "2026-10-25 11:00Z"},
-		{"noon of a date that is skipped", NewTimeline(zone(t, "Pacific/Apia")), "2011-12-29",
-			[]Stream{pushed("2011-12-29 20:00Z", "2011-12-30 12:00Z")}, "2011-12-30 10:00Z"},
+		{
+			"noon of a date that is skipped", NewTimeline(zone(t, "Pacific/Apia")), "2011-12-29",
+			[]Stream{pushed("2011-12-29 20:00Z", "2011-12-30 12:00Z")},
+			"2011-12-30 10:00Z",
+		},
 		{"a date that is skipped", NewTimeline(zone(t, "Pacific/Apia")), "2011-12-30", []Stream{pulled("2011-12-31 20:00Z")}, "2011-12-30 10:00Z"},
 		{
 			"noon after the end of a date lived twice",
 			NewTimeline(zone(t, "Pacific/Auckland"), ZoneChange{at(t, "2026-11-21 01:00Z"), zone(t, "America/Los_Angeles")}), "2026-11-20",
-			[]Stream{pushed("2026-11-21 00:00Z", "2026-11-21 09:00Z")}, "2026-11-21 20:00Z",
+			[]Stream{pushed("2026-11-21 00:00Z", "2026-11-21 09:00Z")},
+			"2026-11-21 20:00Z",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,10 +11,17 @@ func TestStepsPerMinute(t *testing.T) {
 		length time.Duration
 		want   float64
 	}{
-		{0, 80}, {time.Second, 80}, {time.Minute, 80},
-		{2 * time.Minute, 81.25}, {3 * time.Minute, 82.5}, {5 * time.Minute, 85},
-		{10 * time.Minute, 86}, {15 * time.Minute, 87},
-		{30 * time.Minute, 87 + 5.0/3}, {time.Hour, 92}, {24 * time.Hour, 92},
+		{0, 80},
+		{time.Second, 80},
+		{time.Minute, 80},
+		{2 * time.Minute, 81.25},
+		{3 * time.Minute, 82.5},
+		{5 * time.Minute, 85},
+		{10 * time.Minute, 86},
+		{15 * time.Minute, 87},
+		{30 * time.Minute, 87 + 5.0/3},
+		{time.Hour, 92},
+		{24 * time.Hour, 92},
 	} {
 		if got := StepsPerMinute(tt.length); math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("StepsPerMinute(%v) = %v, want %v", tt.length, got, tt.want)
@@ -63,9 +70,20 @@ func TestBand(t *testing.T) {
 		whole   int
 		want    string
 	}{
-		{0, 0, "<78"}, {77.4, 77, "<78"}, {77.49, 77, "<78"}, {77.494, 77, "<78"}, {77.495, 78, "78-100"}, {77.5, 78, "78-100"},
-		{100.4, 100, "78-100"}, {100.494, 100, "78-100"}, {100.495, 101, "101-124"}, {100.5, 101, "101-124"},
-		{124.4, 124, "101-124"}, {124.49, 124, "101-124"}, {124.5, 125, ">=125"}, {1500, 1500, ">=125"},
+		{0, 0, "<78"},
+		{77.4, 77, "<78"},
+		{77.49, 77, "<78"},
+		{77.494, 77, "<78"},
+		{77.495, 78, "78-100"},
+		{77.5, 78, "78-100"},
+		{100.4, 100, "78-100"},
+		{100.494, 100, "78-100"},
+		{100.495, 101, "101-124"},
+		{100.5, 101, "101-124"},
+		{124.4, 124, "101-124"},
+		{124.49, 124, "101-124"},
+		{124.5, 125, ">=125"},
+		{1500, 1500, ">=125"},
 	} {
 		if got := WholeMinutes(tt.minutes); got != tt.whole {
 			t.Errorf("WholeMinutes(%v) = %d, want %d", tt.minutes, got, tt.whole)

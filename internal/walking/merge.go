@@ -197,22 +197,29 @@ func compareSessions(a, b Session) int {
 
 // flattenRecords returns a stream's records freed of overlaps; all but the pieces.
 func flattenRecords(records []Record) flat {
-	if !slices.IsSortedFunc(records, compareRecords) {
+	f, ok := splitRecords(records, false)
+	if !ok {
 		records = slices.Clone(records)
 		slices.SortFunc(records, compareRecords)
+		f, _ = splitRecords(rejoin(records), true)
 	}
-	records = rejoin(records)
-	var f flat
-	withSteps := 0
-	for i := range records {
-		if records[i].Steps > 0 {
-			withSteps++
-		}
-	}
-	f.items = make([]item, 0, withSteps)
-	f.zeros = make([]span, 0, len(records)-withSteps)
+	f.zeros = clearZeros(f.zeros, f.items)
+	f.items = resolve(f.items)
+	return f
+}
+
+// splitRecords makes items, instants and zeros of records. Unless they are ready it first makes sure that they are
+// sorted and that there is nothing to rejoin, as it nearly always is; if not, it gives up.
+func splitRecords(records []Record, ready bool) (f flat, ok bool) {
+	f.items = make([]item, 0, len(records)/4+4)
 	for i := range records {
 		r := &records[i]
+		if i > 0 && !ready {
+			last := &records[i-1]
+			if !last.Start.Before(r.Start) && compareRecords(*last, *r) > 0 || r.Steps > 0 && joinable(last, r) {
+				return flat{}, false
+			}
+		}
 		start := r.Start.UnixNano()
 		switch s := (span{start, start + int64(r.Duration)}); {
 		case r.Steps > 0 && r.Duration > 0:
@@ -220,12 +227,13 @@ func flattenRecords(records []Record) flat {
 		case r.Steps > 0:
 			f.instants = append(f.instants, instant{at: start, steps: r.Steps})
 		case r.Duration > 0:
+			if f.zeros == nil {
+				f.zeros = make([]span, 0, len(records)-i)
+			}
 			f.zeros = append(f.zeros, s)
 		}
 	}
-	f.zeros = clearZeros(f.zeros, f.items)
-	f.items = resolve(f.items)
-	return f
+	return f, true
 }
 
 func recordItem(r *Record, s span) item {
@@ -735,31 +743,27 @@ func unworn(inputs []Input, pieces []piece) []span {
 // nothing further away.
 const rejoinSpan = time.Hour
 
-// rejoin joins runs of records that touch and have one duration and one fractional number of steps: some senders spread
-// a longer record evenly over its minutes, and whole records are estimated better. Steps come in whole numbers, so
-// equal fractions are no chance. Records must be sorted; runs are cut at every full hour (UTC).
+// rejoin joins runs of records that are joinable: some senders spread a longer record evenly over its minutes, and
+// whole records are estimated better. Records must be sorted.
 func rejoin(records []Record) []Record {
-	same := func(a, b *Record) bool {
-		return a.Steps == b.Steps && a.Steps != math.Trunc(a.Steps) && a.Duration == b.Duration && a.Duration > 0 &&
-			a.End().Equal(b.Start) && a.Offset == b.Offset && a.HasOffset == b.HasOffset &&
-			!b.End().After(a.Start.Truncate(rejoinSpan).Add(rejoinSpan))
-	}
-	i := 1
-	for i < len(records) && !same(&records[i-1], &records[i]) {
-		i++
-	}
-	if i >= len(records) {
-		return records
-	}
-	out := slices.Clone(records[:i])
-	for ; i < len(records); i++ {
-		if same(&records[i-1], &records[i]) {
+	out := make([]Record, 0, len(records))
+	for i := range records {
+		r := &records[i]
+		if i > 0 && joinable(&records[i-1], r) {
 			last := &out[len(out)-1]
-			last.Duration += records[i].Duration
-			last.Steps += records[i].Steps
+			last.Duration += r.Duration
+			last.Steps += r.Steps
 			continue
 		}
-		out = append(out, records[i])
+		out = append(out, *r)
 	}
 	return out
+}
+
+// joinable reports whether b touches a and has the same length and the same fractional number of steps. Steps come in
+// whole numbers, so equal fractions are no chance. Runs end at every full hour (UTC).
+func joinable(a, b *Record) bool {
+	return a.Steps == b.Steps && a.Steps != math.Trunc(a.Steps) && a.Duration == b.Duration && a.Duration > 0 &&
+		a.End().Equal(b.Start) && a.Offset == b.Offset && a.HasOffset == b.HasOffset &&
+		!b.End().After(a.Start.Truncate(rejoinSpan).Add(rejoinSpan))
 }

@@ -92,14 +92,20 @@ func TestMerge(t *testing.T) {
 		// One stream by itself.
 		{"the same record twice", streams([]Record{rec(0, 5, 85), rec(0, 5, 85)}), totals{Steps: 85, Walking: 1}},
 		{"minutes and their hour", streams(append(run(0, 10, 80), rec(0, 60, 800))), totals{Steps: 800, Walking: 10}},
-		{"minutes and an hour with as many again", streams(append(run(0, 10, 80), rec(0, 60, 1600))),
-			totals{Steps: 1600, Walking: 10 + 800.0/92}},
+		{
+			"minutes and an hour with as many again", streams(append(run(0, 10, 80), rec(0, 60, 1600))),
+			totals{Steps: 1600, Walking: 10 + 800.0/92},
+		},
 		{"a quarter left is too little", streams(append(run(0, 10, 75), rec(0, 60, 1000))), totals{Steps: 750, Walking: 9.375}},
 		{"a little more is not", streams(append(run(0, 10, 74), rec(0, 60, 1000))), totals{Steps: 1000, Walking: 9.25 + 260.0/92}},
-		{"minutes, quarters of an hour and the day", streams(append(append(run(0, 10, 80), rec(0, 15, 800)), rec(-720, 1440, 800))),
-			totals{Steps: 800, Walking: 10}},
-		{"three levels that each add something", streams(append(append(run(0, 10, 80), rec(0, 15, 1235)), rec(-720, 1440, 2155))),
-			totals{Steps: 2155, Walking: 10 + 5 + 10}},
+		{
+			"minutes, quarters of an hour and the day", streams(append(append(run(0, 10, 80), rec(0, 15, 800)), rec(-720, 1440, 800))),
+			totals{Steps: 800, Walking: 10},
+		},
+		{
+			"three levels that each add something", streams(append(append(run(0, 10, 80), rec(0, 15, 1235)), rec(-720, 1440, 2155))),
+			totals{Steps: 2155, Walking: 10 + 5 + 10},
+		},
 		{"overlapping halves", streams([]Record{rec(0, 10, 860), rec(5, 10, 860)}), totals{Steps: 1290, Walking: 15}},
 		{"no length inside a record", streams([]Record{rec(0, 60, 920), rec(30, 0, 5)}), totals{Steps: 925, Walking: 10}},
 
@@ -114,13 +120,19 @@ func TestMerge(t *testing.T) {
 		{"no length holds nothing", streams([]Record{rec(5, 0, 50)}, run(0, 10, 80)), totals{Steps: 850, Walking: 10}},
 		{"no length is held", streams(run(0, 10, 80), []Record{rec(12, 0, 50)}), totals{Steps: 800, Walking: 10}},
 		{"no length twice", streams([]Record{rec(5, 0, 50)}, []Record{rec(5, 0, 50)}), totals{Steps: 50}},
-		{"the phone's hour adds what the watch has not", streams(run(0, 10, 80), []Record{rec(0, 60, 1720)}),
-			totals{Steps: 1720, Walking: 20}},
+		{
+			"the phone's hour adds what the watch has not", streams(run(0, 10, 80), []Record{rec(0, 60, 1720)}),
+			totals{Steps: 1720, Walking: 20},
+		},
 		{"and nothing if it has it", streams(run(0, 10, 80), []Record{rec(0, 60, 900)}), totals{Steps: 800, Walking: 10}},
-		{"an hour holds its span exactly", streams([]Record{rec(0, 60, 920)}, join(run(-1, 1, 80), run(30, 10, 80), run(60, 1, 80))),
-			totals{Steps: 1080, Walking: 12}},
-		{"a daily total below holds back what is known", streams(run(0, 50, 80), []Record{rec(-720, 1440, 8600)}),
-			totals{Steps: 8600, Walking: 50 + 4600.0/92}},
+		{
+			"an hour holds its span exactly", streams([]Record{rec(0, 60, 920)}, join(run(-1, 1, 80), run(30, 10, 80), run(60, 1, 80))),
+			totals{Steps: 1080, Walking: 12},
+		},
+		{
+			"a daily total below holds back what is known", streams(run(0, 50, 80), []Record{rec(-720, 1440, 8600)}),
+			totals{Steps: 8600, Walking: 50 + 4600.0/92},
+		},
 		{"room is the limit", streams([]Record{rec(0, 55, 920)}, []Record{rec(0, 60, 5000)}), totals{Steps: 5000, Walking: 15.06}},
 
 		// A record spread evenly over minutes: 460 steps an hour make 5 minutes, not 5.75.
@@ -137,22 +149,36 @@ func TestMerge(t *testing.T) {
 		{"a session that ends before it starts", with(streams(nil), []Session{session(Walk, 40, -40, 30)}), totals{}},
 		{"a walk with steps", with(streams(nil), []Session{withSteps(session(Walk, 0, 60, 50), 1840)}), totals{Steps: 1840, Walking: 20}},
 		{"steps and no moving time", with(streams(nil), []Session{withSteps(session(Walk, 0, 60, 0), 1840)}), totals{Steps: 1840, Walking: 20}},
-		{"a brisk walk with steps", with(streams(nil), []Session{withSteps(session(Walk, 0, 60, 50), 6000)}),
-			totals{Steps: 6000, Walking: 50, Brisk: 50}},
+		{
+			"a brisk walk with steps", with(streams(nil), []Session{withSteps(session(Walk, 0, 60, 50), 6000)}),
+			totals{Steps: 6000, Walking: 50, Brisk: 50},
+		},
 		{"a run with steps", with(streams(nil), []Session{withSteps(session(Run, 0, 60, 50), 8000)}), totals{Steps: 8000, Running: 50}},
 		{"the watch's minutes say it already", with(streams(run(0, 40, 80)), []Session{session(Walk, 0, 40, 40)}), totals{Steps: 3200, Walking: 40}},
-		{"and so do another's", with(streams(run(0, 40, 80), nil), nil, []Session{withSteps(session(Walk, 0, 42, 40), 3300)}),
-			totals{Steps: 3200, Walking: 40}},
-		{"a walk that two services tell", with(streams(nil, nil), []Session{session(Walk, 0, 40, 40)}, []Session{session(Walk, 1, 40, 40)}),
-			totals{Walking: 40}},
-		{"with steps and without", with(streams(nil, nil), []Session{session(Walk, 0, 40, 40)}, []Session{withSteps(session(Walk, 2, 40, 40), 3400)}),
-			totals{Walking: 40}},
-		{"both of one service", with(streams(nil), []Session{session(Walk, 0, 40, 40), withSteps(session(Walk, 2, 40, 40), 3400)}),
-			totals{Walking: 40}},
-		{"alternative minutes are a union", with(streams(nil, nil), []Session{session(Ride, 0, 40, 40)}, []Session{session(Ride, 20, 40, 40)}),
-			totals{Alternative: 60}},
-		{"alternative minutes beside steps", with(streams(run(0, 10, 80)), []Session{session(Elliptical, 0, 20, 20)}),
-			totals{Steps: 800, Walking: 10, Alternative: 20}},
+		{
+			"and so do another's", with(streams(run(0, 40, 80), nil), nil, []Session{withSteps(session(Walk, 0, 42, 40), 3300)}),
+			totals{Steps: 3200, Walking: 40},
+		},
+		{
+			"a walk that two services tell", with(streams(nil, nil), []Session{session(Walk, 0, 40, 40)}, []Session{session(Walk, 1, 40, 40)}),
+			totals{Walking: 40},
+		},
+		{
+			"with steps and without", with(streams(nil, nil), []Session{session(Walk, 0, 40, 40)}, []Session{withSteps(session(Walk, 2, 40, 40), 3400)}),
+			totals{Walking: 40},
+		},
+		{
+			"both of one service", with(streams(nil), []Session{session(Walk, 0, 40, 40), withSteps(session(Walk, 2, 40, 40), 3400)}),
+			totals{Walking: 40},
+		},
+		{
+			"alternative minutes are a union", with(streams(nil, nil), []Session{session(Ride, 0, 40, 40)}, []Session{session(Ride, 20, 40, 40)}),
+			totals{Alternative: 60},
+		},
+		{
+			"alternative minutes beside steps", with(streams(run(0, 10, 80)), []Session{session(Elliptical, 0, 20, 20)}),
+			totals{Steps: 800, Walking: 10, Alternative: 20},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, det := Merge(tt.in).Day(DayOf(2026, time.June, 1), Setting{})

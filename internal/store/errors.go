@@ -12,7 +12,11 @@ import (
 var ErrOwned = errors.New("store: another walkd has this data folder")
 
 // ErrFull says that the disk is full. Nothing of what was being written is stored.
-var ErrFull = errors.New("the disk is full: make room, walkd goes on by itself")
+var ErrFull = errors.New("the disk is full: make room and try again; a running walkd does so by itself")
+
+// ErrDisk says that the disk fails, or is so full that not even the store's own bookkeeping finds room.
+var ErrDisk = errors.New("the disk of the data folder is full or failing: make room, look after the disk, and try again; " +
+	"a running walkd does so by itself")
 
 // ErrNoPerson says that a person is not in the store.
 var ErrNoPerson = errors.New("no such person")
@@ -37,6 +41,8 @@ func readable(path string, err error) error {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w (%w)", ErrFull, err)
+	case sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("%w (%w)", ErrDisk, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w (%w)", &FileError{
 			Path: path, Problem: "is damaged", Corrupt: true,

@@ -259,6 +259,7 @@ func (a *app) today(ctx context.Context, person string, asJSON bool) (err error)
 	if asJSON {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
 		return e.Encode(out)
 	}
 	if len(chosen) == 0 {
@@ -295,7 +296,8 @@ func (v todayView) export() todayJSON {
 		t.Mean7Band = &band
 	}
 	if !v.Through.IsZero() {
-		t.AsOf = &v.Through
+		through := v.Through.In(v.Now.Location())
+		t.AsOf = &through
 	}
 	t.Needed = max(0, int(v.Today.Target)+1-walking.WholeMinutes(v.Today.Walking))
 	return t

@@ -109,7 +109,7 @@ func (a *app) demo(ctx context.Context, in config.Influx) (err error) {
 	}
 	a.demoText("walkd demo: the steps of a real person, 29 days of a public Fitbit data set from 2016, moved so that they end " +
 		"now. They are imported as yours would be.")
-	bar := a.newProgress("demo")
+	bar := a.newProgress(1, 1)
 	begin := time.Now() // the demo's clock may run differently
 	result, err := e.Import(ctx, engine.ImportRequest{Format: "fitabase", Name: "the demo's file", Size: int64(len(file)),
 		Person: demoPerson, Zone: home.String()}, bytes.NewReader(file), bar.show)

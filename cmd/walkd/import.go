@@ -105,8 +105,8 @@ func (a *app) importFiles(ctx context.Context, req engine.ImportRequest, paths [
 		defer func() { err = errors.Join(err, e.Store.Close()) }()
 		im = e
 	}
-	for _, path := range paths {
-		if err := a.importFile(ctx, im, req, path); err != nil {
+	for i, path := range paths {
+		if err := a.importFile(ctx, im, req, path, a.newProgress(i+1, len(paths))); err != nil {
 			return err
 		}
 	}
@@ -133,17 +133,19 @@ func importPerson(s settings, req engine.ImportRequest) (string, error) {
 	return req.Person, nil
 }
 
-func (a *app) importFile(ctx context.Context, im importer, req engine.ImportRequest, path string) (err error) {
+func (a *app) importFile(ctx context.Context, im importer, req engine.ImportRequest, path string, bar *progress) (err error) {
 	file, closer, err := formats()[req.Format].Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	req.Name, req.Size = file.Name, file.Size
-	bar := a.newProgress(filepath.Base(path))
 	result, err := im.Import(ctx, req, file.Body, bar.show)
 	bar.finish()
 	if err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintf(a.stderr, "%s: not done; importing it again completes it\n", filepath.Base(path))
+		}
 		return err
 	}
 	zone, err := walking.ParseZone(cmp.Or(req.Zone, req.Home))
@@ -192,7 +194,7 @@ func count(n int, what string) string {
 
 // projectNow projects what is due. If InfluxDB refuses nothing is lost: the daemon, or the next import, does it.
 func (a *app) projectNow(ctx context.Context, e *engine.Engine) {
-	bar := a.newProgress("InfluxDB")
+	bar := a.newProgress(1, 1)
 	stats, err := e.Project(ctx, func(st influx.Stats, due int64) {
 		bar.show(engine.Progress{Phase: engine.Projecting, Done: int64(st.Days), Total: due})
 	})

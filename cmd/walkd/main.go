@@ -17,15 +17,14 @@ import (
 	"github.com/walkd/walkd/internal/config"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(newApp().main(os.Args[1:])) }
 
-// run is walkd: it takes the arguments after the program's name and returns the exit code.
-func run(args []string) int {
+// main is walkd: it takes the arguments after the program's name and returns the exit code.
+func (a *app) main(args []string) int {
 	// The first signal ends the work in good order; after it a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()
-	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now}
 	return a.run(ctx, args)
 }
 
@@ -38,6 +37,11 @@ type app struct {
 	flags struct {
 		config, dataDir, logLevel, logFormat string
 	}
+}
+
+// newApp returns the app of the machine that walkd runs on.
+func newApp() *app {
+	return &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now}
 }
 
 // The exit codes.

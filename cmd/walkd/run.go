@@ -68,8 +68,12 @@ func (a *app) daemon(ctx context.Context) (err error) {
 	}
 	a.notify(e, daemon.SdNotifyReady)
 	g.Go(func() error { return a.watchdog(ctx, e) })
+	g.Go(func() error {
+		<-ctx.Done()
+		a.notify(e, daemon.SdNotifyStopping)
+		return nil
+	})
 	err = g.Wait()
-	a.notify(e, daemon.SdNotifyStopping)
 	e.Log.Info("walkd stops")
 	return err
 }

@@ -153,6 +153,7 @@ func bareInserts(b *testing.B, batches []ingest.Batch) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		//nolint:sqlclosecheck // closed with its transaction
 		stmt, err := tx.Prepare("INSERT INTO record (stream_id, start_ms, duration_ms, steps, offset_s) VALUES (?, ?, ?, ?, ?)")
 		if err != nil {
 			b.Fatal(err)

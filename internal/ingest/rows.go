@@ -92,7 +92,7 @@ func (r *Rows) Read() ([][]byte, error) {
 			if err == nil {
 				continue
 			}
-			if err != io.EOF && !errors.As(err, new(BadRow)) {
+			if !errors.Is(err, io.EOF) && !errors.As(err, new(BadRow)) {
 				return nil, err
 			}
 		}
@@ -106,7 +106,7 @@ func (r *Rows) Read() ([][]byte, error) {
 
 func (r *Rows) start() error {
 	mark, err := r.in.Peek(3)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	switch {
@@ -141,10 +141,10 @@ func (r *Rows) readLine() error {
 		} else {
 			r.row = append(r.row, part...)
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if err == io.EOF && (len(r.row) > 0 || tooLong) && len(part) > 0 {
+		if errors.Is(err, io.EOF) && (len(r.row) > 0 || tooLong) && len(part) > 0 {
 			err = nil // the last line has no line break; the next call says io.EOF
 		}
 		if err != nil {

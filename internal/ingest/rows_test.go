@@ -23,7 +23,7 @@ func readRows(in io.Reader) ([]string, error) {
 		fields, err := r.Read()
 		var bad ingest.BadRow
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return out, nil
 		case errors.As(err, &bad):
 			out = append(out, fmt.Sprintf("%d! %s", bad.Line, bad.Reason))
@@ -65,18 +65,30 @@ func TestRows(t *testing.T) {
 		{"text after a quote", `"a"b,"c"d` + "\n", []string{`1: ab|cd`}},
 		{"empty quotes", `"",""` + "\n", []string{`1: |`}},
 		{"line break in quotes", "a,b\n\"x\ny\",2\n3,4\n", []string{"1: a|b", "2: x\ny|2", "4: 3|4"}},
-		{"open quote", "a,b\n\"x,2\n3,4\n5,6",
-			[]string{"1: a|b", "2! a quote is opened and not closed", "3: 3|4", "4: 5|6"}},
-		{"two open quotes", "a,b\n1,\"x\n\n\"y\n3,4\n",
-			[]string{"1: a|b", "2: 1|x\n\ny", "5: 3|4"}},
-		{"three open quotes", "a,b\n1,\"x\n2,\"\"y\n3,4\n",
-			[]string{"1: a|b", "2! a quote is opened and not closed", "3: 2|y", "4: 3|4"}},
-		{"open quote, long file", "\"a,b\n" + strings.Repeat("3,4\n", 200),
-			append([]string{"1! a quote is opened and not closed"}, numbered(2, 201, "3|4")...)},
-		{"long row", "a,b\n" + strings.Repeat("x", 300<<10) + "\n1,2\n",
-			[]string{"1: a|b", "2! the row is longer than 256 KiB", "3: 1|2"}},
-		{"long last row", "a,b\n" + strings.Repeat("x", 300<<10),
-			[]string{"1: a|b", "2! the row is longer than 256 KiB"}},
+		{
+			"open quote", "a,b\n\"x,2\n3,4\n5,6",
+			[]string{"1: a|b", "2! a quote is opened and not closed", "3: 3|4", "4: 5|6"},
+		},
+		{
+			"two open quotes", "a,b\n1,\"x\n\n\"y\n3,4\n",
+			[]string{"1: a|b", "2: 1|x\n\ny", "5: 3|4"},
+		},
+		{
+			"three open quotes", "a,b\n1,\"x\n2,\"\"y\n3,4\n",
+			[]string{"1: a|b", "2! a quote is opened and not closed", "3: 2|y", "4: 3|4"},
+		},
+		{
+			"open quote, long file", "\"a,b\n" + strings.Repeat("3,4\n", 200),
+			append([]string{"1! a quote is opened and not closed"}, numbered(2, 201, "3|4")...),
+		},
+		{
+			"long row", "a,b\n" + strings.Repeat("x", 300<<10) + "\n1,2\n",
+			[]string{"1: a|b", "2! the row is longer than 256 KiB", "3: 1|2"},
+		},
+		{
+			"long last row", "a,b\n" + strings.Repeat("x", 300<<10),
+			[]string{"1: a|b", "2! the row is longer than 256 KiB"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -162,6 +162,7 @@ func (im *Import) flush(s *stagedStream) error {
 		return im.failed(err)
 	}
 	if im.whole[offsets] == nil {
+		//nolint:sqlclosecheck // closed by Close
 		stmt, err := im.tx.PrepareContext(im.ctx, insertStatement(stage, n, offsets))
 		if err != nil {
 			return im.failed(err)

@@ -115,44 +115,72 @@ func TestRecords(t *testing.T) {
 		name, in string
 		want     []string // lines of the recorder without the streams and windows
 	}{
-		{"plain", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"}},
-		{"other order, single quotes, spaces",
+		{
+			"plain", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"},
+		},
+		{
+			"other order, single quotes, spaces",
 			"<Record\n value = '12'\tsourceName='A'" + dates + " type = 'HKQuantityTypeIdentifierStepCount' ></Record>",
-			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"}},
-		{"type by references", `<Record type="HKQuantityTypeIdentifierStep&#67;ount" sourceName="A"` + dates + ` value="&#x31;2"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"}},
-		{"fraction", `<Record ` + steps + ` sourceName="A"` + dates + ` value="1.5660377"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 1.5660377 steps at +3600"}},
-		{"greater-than signs and apostrophes in values",
+			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"},
+		},
+		{
+			"type by references", `<Record type="HKQuantityTypeIdentifierStep&#67;ount" sourceName="A"` + dates + ` value="&#x31;2"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"},
+		},
+		{
+			"fraction", `<Record ` + steps + ` sourceName="A"` + dates + ` value="1.5660377"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 1.5660377 steps at +3600"},
+		},
+		{
+			"greater-than signs and apostrophes in values",
 			`<Record ` + steps + ` sourceName="A" device="a > b 'c' />"` + dates + ` value="3"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"}},
-		{"control characters", "\x0b<Record " + steps + " sourceName=\"A\x0b\"\x01" + dates + " value=\"\x0b3\x00\"/>\x1f",
-			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"}},
-		{"zero length, half-hour offset",
+			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"},
+		},
+		{
+			"control characters", "\x0b<Record " + steps + " sourceName=\"A\x0b\"\x01" + dates + " value=\"\x0b3\x00\"/>\x1f",
+			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"},
+		},
+		{
+			"zero length, half-hour offset",
 			`<Record ` + steps + ` sourceName="A" startDate="2026-11-19 08:00:00 -0330" endDate="2026-11-19 08:00:00 -0330" value="3"/>`,
-			[]string{"2026-11-19T11:30:00Z +0s 3 steps at -12600"}},
-		{"offsets differ",
+			[]string{"2026-11-19T11:30:00Z +0s 3 steps at -12600"},
+		},
+		{
+			"offsets differ",
 			`<Record ` + steps + ` sourceName="A" startDate="2026-10-25 02:59:00 +0200" endDate="2026-10-25 02:01:00 +0100" value="3"/>`,
-			[]string{"2026-10-25T00:59:00Z +2m0s 3 steps at +7200"}},
-		{"by hand", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"><MetadataEntry key="HKWasUserEntered" value="1"/></Record>`,
-			[]string{"dropped 1: entered by hand"}},
-		{"not by hand", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"><MetadataEntry key="HKWasUserEntered" value="0"/>` +
-			`<MetadataEntry value="1" key="HKTimeZone"/></Record>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"}},
-		{"another's metadata", `<Record type="X"><MetadataEntry key="HKWasUserEntered" value="1"/></Record><Record ` + steps +
-			` sourceName="A"` + dates + ` value="12"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"}},
-		{"correlations", `<Correlation type="X"><Record ` + steps + ` sourceName="A"` + dates + ` value="12"/></Correlation>` +
-			`<Correlation type="Y"/><Record ` + steps + ` sourceName="A"` + dates + ` value="13"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 13 steps at +3600"}},
-		{"comments and CDATA", `<!-- <Record ` + steps + ` sourceName="A"` + dates + ` value="1"/> --><![CDATA[<Record ` + steps +
-			` sourceName="A"` + dates + ` value="2"/>]]><?x <Record ?><Record ` + steps + ` sourceName="A"` + dates + ` value="3"/>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"}},
+			[]string{"2026-10-25T00:59:00Z +2m0s 3 steps at +7200"},
+		},
+		{
+			"by hand", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"><MetadataEntry key="HKWasUserEntered" value="1"/></Record>`,
+			[]string{"dropped 1: entered by hand"},
+		},
+		{
+			"not by hand", `<Record ` + steps + ` sourceName="A"` + dates + ` value="12"><MetadataEntry key="HKWasUserEntered" value="0"/>` +
+				`<MetadataEntry value="1" key="HKTimeZone"/></Record>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"},
+		},
+		{
+			"another's metadata", `<Record type="X"><MetadataEntry key="HKWasUserEntered" value="1"/></Record><Record ` + steps +
+				` sourceName="A"` + dates + ` value="12"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 12 steps at +3600"},
+		},
+		{
+			"correlations", `<Correlation type="X"><Record ` + steps + ` sourceName="A"` + dates + ` value="12"/></Correlation>` +
+				`<Correlation type="Y"/><Record ` + steps + ` sourceName="A"` + dates + ` value="13"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 13 steps at +3600"},
+		},
+		{
+			"comments and CDATA", `<!-- <Record ` + steps + ` sourceName="A"` + dates + ` value="1"/> --><![CDATA[<Record ` + steps +
+				` sourceName="A"` + dates + ` value="2"/>]]><?x <Record ?><Record ` + steps + ` sourceName="A"` + dates + ` value="3"/>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 3 steps at +3600"},
+		},
 		{"others", `<RecordX ` + steps + `/><Record type="HKQuantityTypeIdentifierStepCountX" value="x"/><Record/>`, nil},
-		{"missing end tag", `<Record ` + steps + ` sourceName="A"` + dates + ` value="1">` +
-			`<Record type="X"><MetadataEntry key="HKWasUserEntered" value="1"/></Record>`,
-			[]string{"2026-11-19T07:00:00Z +1m0s 1 steps at +3600"}},
+		{
+			"missing end tag", `<Record ` + steps + ` sourceName="A"` + dates + ` value="1">` +
+				`<Record type="X"><MetadataEntry key="HKWasUserEntered" value="1"/></Record>`,
+			[]string{"2026-11-19T07:00:00Z +1m0s 1 steps at +3600"},
+		},
 		{"bad", strings.Join([]string{
 			`<Record ` + steps + ` sourceName="A"` + dates + ` value="many"/>`,
 			`<Record ` + steps + ` sourceName="A"` + dates + `/>`,
@@ -235,8 +263,10 @@ func TestWorkouts(t *testing.T) {
 		{"pauses", workout("", event("Pause", "10:10:00")+event("Resume", "10:20:00")+event("Pause", "10:50:00")), []string{span + "40m0s"}},
 		{"both kinds of pause", workout("", event("Pause", "10:10:00")+event("MotionPaused", "10:15:00")+event("Resume", "10:20:00")+
 			event("MotionResumed", "10:30:00")), []string{span + "40m0s"}},
-		{"pauses outside", workout("", event("Pause", "09:10:00")+event("Resume", "10:20:00")+event("Pause", "11:50:00")),
-			[]string{span + "40m0s"}},
+		{
+			"pauses outside", workout("", event("Pause", "09:10:00")+event("Resume", "10:20:00")+event("Pause", "11:50:00")),
+			[]string{span + "40m0s"},
+		},
 		{"steps", workout("", `<WorkoutStatistics type="HKQuantityTypeIdentifierDistance" sum="2"/>`+
 			`<WorkoutStatistics type="HKQuantityTypeIdentifierStepCount" sum="6010.5"/>`), []string{span + "1h0m0s, 6010.5 steps"}},
 		{"an activity in the workout", workout("", `<WorkoutActivity>`+event("Pause", "10:10:00")+
@@ -244,14 +274,18 @@ func TestWorkouts(t *testing.T) {
 			`<WorkoutStatistics type="HKQuantityTypeIdentifierStepCount" sum="6000"/>`), []string{span + "1h0m0s, 6000 steps"}},
 		{"by hand", workout("", `<MetadataEntry key="HKWasUserEntered" value="1"/>`), []string{span + "1h0m0s"}},
 		{"no length", strings.ReplaceAll(workout("", ""), "11:00:00", "10:00:00"), []string{"dropped 1: workout without length"}},
-		{"bad", workout("", `<WorkoutStatistics type="HKQuantityTypeIdentifierStepCount" sum="?"/>`) + "\n" +
-			strings.Replace(workout("", ""), "11:00:00", "09:00:00", 1) + "\n" +
-			strings.Replace(workout("", ""), "startDate", "start", 1) + "\n" + `<Workout sourceName="A"` + dates + `/>`,
-			[]string{span + "1h0m0s",
+		{
+			"bad", workout("", `<WorkoutStatistics type="HKQuantityTypeIdentifierStepCount" sum="?"/>`) + "\n" +
+				strings.Replace(workout("", ""), "11:00:00", "09:00:00", 1) + "\n" +
+				strings.Replace(workout("", ""), "startDate", "start", 1) + "\n" + `<Workout sourceName="A"` + dates + `/>`,
+			[]string{
+				span + "1h0m0s",
 				`bad export.xml:3: sum is "?": want a number of steps`,
 				`bad export.xml:4: ends at 2026-11-19T08:00:00Z, before it starts at 2026-11-19T09:00:00Z`,
 				`bad export.xml:5: startDate is missing: want a time like 2006-01-02 15:04:05 -0700`,
-				`bad export.xml:6: workoutActivityType is missing: want one like HKWorkoutActivityTypeWalking`}},
+				`bad export.xml:6: workoutActivityType is missing: want one like HKWorkoutActivityTypeWalking`,
+			},
+		},
 	}
 	for activity, kind := range map[string]walking.Kind{
 		"Walking": walking.Walk, "Hiking": walking.Hike, "Running": walking.Run, "Cycling": walking.Ride, "HandCycling": walking.Ride,
@@ -260,8 +294,10 @@ func TestWorkouts(t *testing.T) {
 		tests = append(tests, struct {
 			name, in string
 			want     []string
-		}{activity, strings.Replace(workout("", ""), "TypeWalking", "Type"+activity, 1),
-			[]string{string(kind) + " 2026-11-19T09:00:00Z to 2026-11-19T10:00:00Z, moving 1h0m0s"}})
+		}{
+			activity, strings.Replace(workout("", ""), "TypeWalking", "Type"+activity, 1),
+			[]string{string(kind) + " 2026-11-19T09:00:00Z to 2026-11-19T10:00:00Z, moving 1h0m0s"},
+		})
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -295,23 +331,37 @@ func TestStreams(t *testing.T) {
 		covers   []walking.Window
 	}{
 		{"watch", export(stepRecord("W", watch, start, end)), "W", walking.Wearable, ended, []walking.Window{all}},
-		{"phone counts itself", export(stepRecord("P", phone, start, end)), "P", walking.Phone,
-			all.End.Add(-15 * time.Minute), []walking.Window{all}},
+		{
+			"phone counts itself", export(stepRecord("P", phone, start, end)), "P", walking.Phone,
+			all.End.Add(-15 * time.Minute),
+			[]walking.Window{all},
+		},
 		{"most records decide", export(stepRecord("X", watch, start, end) + stepRecord("X", phone, start, end) +
 			stepRecord("X", phone, start, end)), "X", walking.Phone, all.End.Add(-15 * time.Minute), []walking.Window{all}},
-		{"never after the export", export(stepRecord("W", watch, start, "2026-11-20 21:00:01 +0100")), "W", walking.Wearable,
-			all.End, []walking.Window{all}},
+		{
+			"never after the export", export(stepRecord("W", watch, start, "2026-11-20 21:00:01 +0100")), "W", walking.Wearable,
+			all.End,
+			[]walking.Window{all},
+		},
 		{"newest of all", export(stepRecord("W", watch, start, end) +
 			stepRecord("W", watch, "2026-11-18 08:00:00 +0100", "2026-11-18 08:00:01 +0100")), "W", walking.Wearable, ended, []walking.Window{all}},
 		{"no export date", `<HealthData>` + stepRecord("P", phone, start, end) + `</HealthData>`, "P", walking.Phone, ended, nil},
-		{"broken export date", `<HealthData><ExportDate value="today"/>` + stepRecord("P", phone, start, end) + `</HealthData>`,
-			"P", walking.Phone, ended, nil},
+		{
+			"broken export date", `<HealthData><ExportDate value="today"/>` + stepRecord("P", phone, start, end) + `</HealthData>`,
+			"P", walking.Phone, ended, nil,
+		},
 		{"by name", export(stepRecord("Jo’s\u00a0Apple Watch", "", start, end)), "Jo’s\u00a0Apple Watch", walking.Wearable, ended, []walking.Window{all}},
-		{"by name with references", export(stepRecord("Jo&#8217;s&#xA0;iPhone &amp; &lt;co&gt;", "", start, end)),
-			"Jo’s\u00a0iPhone & <co>", walking.Phone, all.End.Add(-15 * time.Minute), []walking.Window{all}},
+		{
+			"by name with references", export(stepRecord("Jo&#8217;s&#xA0;iPhone &amp; &lt;co&gt;", "", start, end)),
+			"Jo’s\u00a0iPhone & <co>", walking.Phone, all.End.Add(-15 * time.Minute),
+			[]walking.Window{all},
+		},
 		{"by app", export(stepRecord("Connect", "", start, end)), "Connect", walking.Wearable, ended, []walking.Window{all}},
-		{"device before app", export(stepRecord("Connect", phone, start, end)), "Connect", walking.Phone,
-			all.End.Add(-15 * time.Minute), []walking.Window{all}},
+		{
+			"device before app", export(stepRecord("Connect", phone, start, end)), "Connect", walking.Phone,
+			all.End.Add(-15 * time.Minute),
+			[]walking.Window{all},
+		},
 		{"unknown", export(stepRecord("Health", "", start, end)), "Health", walking.UnknownDevice, ended, []walking.Window{all}},
 		{"not UTF-8", export(stepRecord("a\xffb", "", start, end)), "ab", walking.UnknownDevice, ended, []walking.Window{all}},
 	}
@@ -478,7 +528,7 @@ func TestDecodeErrors(t *testing.T) {
 	stop := errors.New("disk full")
 	rec := &ingesttest.Recorder{Now: now, Fail: stop, FailAfter: 7}
 	file := ingest.File{Name: "export.xml", Body: bytes.NewReader(doc)}
-	if err := (Format{}).Decode(t.Context(), file, ingest.ImportOptions{Now: now}, rec); err != stop {
+	if err := (Format{}).Decode(t.Context(), file, ingest.ImportOptions{Now: now}, rec); !errors.Is(err, stop) {
 		t.Errorf("sink fails: err = %v, want its error as it is", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -80,7 +80,7 @@ type stream struct {
 func decode(s *scanner, name string, now time.Time, sink ingest.Sink) error {
 	d := &decoder{scanner: s, name: name, now: now, sink: sink, byName: map[string]*stream{}}
 	err := d.document()
-	if err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return &IncompleteError{name, s.lineNumber()}
 	}
 	if err != nil {
@@ -92,14 +92,14 @@ func decode(s *scanner, name string, now time.Time, sink ingest.Sink) error {
 func (d *decoder) document() error {
 	// The DTD of iOS 16 is malformed, so nothing before the root is looked at.
 	switch err := d.skipPast("<HealthData"); {
-	case err == io.ErrUnexpectedEOF:
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: %w", d.name, ErrNotExport)
 	case err != nil:
 		return err
 	}
 	d.skip(-len("<HealthData"))
 	switch err := d.tag(&d.t); {
-	case err == errTag:
+	case errors.Is(err, errTag):
 		d.skip(len("<HealthData")) // nothing in it is needed
 	case err != nil:
 		return err
@@ -169,7 +169,7 @@ func (d *decoder) bad(line int64, reason error) error {
 // open parses the start tag that is next into d.t. If it is broken, that is reported and the tag skipped.
 func (d *decoder) open() (ok bool, err error) {
 	err = d.tag(&d.t)
-	if err == errTag {
+	if errors.Is(err, errTag) {
 		err = d.bad(d.lineNumber(), err)
 		d.skip(1)
 		return false, err

@@ -44,7 +44,7 @@ func isZip(path string) (bool, error) {
 	defer f.Close()
 	magic := make([]byte, 4)
 	switch _, err := io.ReadFull(f, magic); {
-	case err == io.EOF, err == io.ErrUnexpectedEOF:
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return false, nil
 	case err != nil:
 		return false, err

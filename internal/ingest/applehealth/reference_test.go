@@ -321,7 +321,7 @@ func tokens(r io.Reader) (int, error) {
 	d := xml.NewDecoder(r)
 	d.Strict = false
 	for n := 0; ; n++ {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			return n, nil
 		} else if err != nil {
 			return n, err

@@ -64,7 +64,7 @@ func (s *scanner) fill() error {
 		n, err := s.in.Read(s.buf[len(s.buf):cap(s.buf)])
 		s.buf = s.buf[:len(s.buf)+n]
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			s.eof = true
 			if n == 0 {
 				return io.ErrUnexpectedEOF
@@ -82,7 +82,7 @@ func (s *scanner) fill() error {
 // need makes at least n bytes available at buf[pos:], or fewer at the end of the input.
 func (s *scanner) need(n int) error {
 	for len(s.buf)-s.pos < n && !s.eof {
-		if err := s.fill(); err != nil && err != io.ErrUnexpectedEOF {
+		if err := s.fill(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return err
 		}
 	}
@@ -190,7 +190,7 @@ var errTag = errors.New("the element is not well-formed: want name=\"value\" pai
 func (s *scanner) tag(t *tag) error {
 	for {
 		switch err := t.parse(s.buf[s.pos:]); {
-		case err != errMore:
+		case !errors.Is(err, errMore):
 			return err
 		case s.eof:
 			return io.ErrUnexpectedEOF

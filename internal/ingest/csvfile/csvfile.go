@@ -71,7 +71,7 @@ func (Format) Decode(ctx context.Context, f ingest.File, o ingest.ImportOptions,
 		fields, err := d.rows.Read()
 		var bad ingest.BadRow
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return d.finish()
 		case errors.As(err, &bad):
 			err = sink.Bad(bad)
@@ -153,7 +153,7 @@ func (d *decoder) header() error {
 	fields, err := d.rows.Read()
 	var bad ingest.BadRow
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s is empty: want a CSV file with a header such as start,duration,steps", d.name)
 	case errors.As(err, &bad):
 		return bad

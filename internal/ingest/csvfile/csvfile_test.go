@@ -43,38 +43,51 @@ func TestDecode(t *testing.T) {
 		want     []string
 	}{
 		{"local time, seconds", "start,duration,steps\n2026-11-19 08:00,60,80\n2026-11-19 08:01:30,30.5,0\n", []string{
-			head + "2026-11-19T07:02:00Z", "2026-11-19T07:00:00Z +1m0s 80 steps", "2026-11-19T07:01:30Z +30.5s 0 steps"}},
+			head + "2026-11-19T07:02:00Z", "2026-11-19T07:00:00Z +1m0s 80 steps", "2026-11-19T07:01:30Z +30.5s 0 steps",
+		}},
 		{"offsets", "start_time,end_time,steps\n2026-11-19T08:00:00+05:30,2026-11-19T08:01:00.5+05:30,80.25\n" +
 			"2026-11-19T08:00:00Z,2026-11-19 08:01:00 -0800,1\n", []string{
-			head + "2026-11-19T16:01:00Z", "2026-11-19T02:30:00Z +1m0.5s 80.25 steps at +19800", "2026-11-19T08:00:00Z +8h1m0s 1 steps"}},
+			head + "2026-11-19T16:01:00Z", "2026-11-19T02:30:00Z +1m0.5s 80.25 steps at +19800", "2026-11-19T08:00:00Z +8h1m0s 1 steps",
+		}},
 		{"unix", "Timestamp,Duration (min),x,Steps\n1795075200,1,60,80\n1795075260000,1,60,81\n", []string{
-			head + "2026-11-19T08:02:00Z", "2026-11-19T08:00:00Z +1m0s 80 steps", "2026-11-19T08:01:00Z +1m0s 81 steps"}},
+			head + "2026-11-19T08:02:00Z", "2026-11-19T08:00:00Z +1m0s 80 steps", "2026-11-19T08:01:00Z +1m0s 81 steps",
+		}},
 		{"minutes", "Time,Duration-Min,Step Count\n2026-11-19 08:00,1.5,80\n", []string{
-			head + "2026-11-19T07:01:30Z", "2026-11-19T07:00:00Z +1m30s 80 steps"}},
+			head + "2026-11-19T07:01:30Z", "2026-11-19T07:00:00Z +1m30s 80 steps",
+		}},
 		{"durations with units", "start,minutes,steps\n2026-11-19 08:00,90s,80\n2026-11-19 09:00,1h 30m,80\n", []string{
-			head + "2026-11-19T09:30:00Z", "2026-11-19T07:00:00Z +1m30s 80 steps", "2026-11-19T08:00:00Z +1h30m0s 80 steps"}},
+			head + "2026-11-19T09:30:00Z", "2026-11-19T07:00:00Z +1m30s 80 steps", "2026-11-19T08:00:00Z +1h30m0s 80 steps",
+		}},
 		{"order, case, others, byte order mark, semicolons", "\xef\xbb\xbfNote;STEPS;End Date;\"StartDate\"\r\n\"a;\nb\";5;2026-11-19 08:05;2026-11-19 08:00\r\n", []string{
-			head + "2026-11-19T07:05:00Z", "2026-11-19T07:00:00Z +5m0s 5 steps"}},
+			head + "2026-11-19T07:05:00Z", "2026-11-19T07:00:00Z +5m0s 5 steps",
+		}},
 		{"tabs, preferred names", "value\tsteps\tdate\tstart\tend\n1\t2\tx\t2026-11-19 08:00\t2026-11-19 08:00\n", []string{
-			head + "2026-11-19T07:00:00Z", "2026-11-19T07:00:00Z +0s 2 steps"}},
+			head + "2026-11-19T07:00:00Z", "2026-11-19T07:00:00Z +0s 2 steps",
+		}},
 		{"end before duration, either may be empty", "start,end,duration,steps\n2026-11-19 08:00,2026-11-19 08:01,5,1\n2026-11-19 09:00,,5,1\n", []string{
-			head + "2026-11-19T08:00:05Z", "2026-11-19T07:00:00Z +1m0s 1 steps", "2026-11-19T08:00:00Z +5s 1 steps"}},
+			head + "2026-11-19T08:00:05Z", "2026-11-19T07:00:00Z +1m0s 1 steps", "2026-11-19T08:00:00Z +5s 1 steps",
+		}},
 		{"origins", "start,duration,steps,device\n2026-11-19 08:00,60,1,band\n2026-11-19 08:00,60,2,\n2026-11-19 08:01,60,3,band\n", []string{
 			`stream "csv/band" of "": unknown, filed, through 2026-11-19T07:02:00Z`,
 			"2026-11-19T07:00:00Z +1m0s 1 steps", "2026-11-19T07:01:00Z +1m0s 3 steps",
-			head + "2026-11-19T07:01:00Z", "2026-11-19T07:00:00Z +1m0s 2 steps"}},
+			head + "2026-11-19T07:01:00Z", "2026-11-19T07:00:00Z +1m0s 2 steps",
+		}},
 		{"days", "date,steps\n2026-03-28,9000\n2026-03-29,9001\n2026-10-25,9002\n", []string{
 			head + "2026-10-25T23:00:00Z", "2026-03-27T23:00:00Z +24h0m0s 9000 steps", "2026-03-28T23:00:00Z +23h0m0s 9001 steps",
-			"2026-10-24T22:00:00Z +25h0m0s 9002 steps"}},
+			"2026-10-24T22:00:00Z +25h0m0s 9002 steps",
+		}},
 		{"dates with ends and durations", "date,end,duration,steps\n2026-03-29,2026-03-29,,1\n2026-03-28,2026-03-29,,1\n2026-03-29,,60,1\n2026-03-27,,,1", []string{
 			head + "2026-03-29T22:00:00Z", "2026-03-28T23:00:00Z +23h0m0s 1 steps", "2026-03-27T23:00:00Z +47h0m0s 1 steps",
-			"2026-03-28T23:00:00Z +1m0s 1 steps", "2026-03-26T23:00:00Z +24h0m0s 1 steps"}},
+			"2026-03-28T23:00:00Z +1m0s 1 steps", "2026-03-26T23:00:00Z +24h0m0s 1 steps",
+		}},
 		{"skipped times", "start,end,steps\n2026-03-29 02:30,2026-03-29 03:45,1\n2026-03-29 01:59,2026-03-29 03:00,2\n", []string{
-			head + "2026-03-29T01:45:00Z", "2026-03-29T01:30:00Z +15m0s 1 steps", "2026-03-29T00:59:00Z +1m0s 2 steps"}},
+			head + "2026-03-29T01:45:00Z", "2026-03-29T01:30:00Z +15m0s 1 steps", "2026-03-29T00:59:00Z +1m0s 2 steps",
+		}},
 		{"repeated times", "start,end,steps\n2026-10-25 02:10,2026-10-25 02:20,1\n2026-10-25 02:50,2026-10-25 02:10,2\n" +
 			"2026-10-25T02:50:00+02:00,2026-10-25T02:10:00+01:00,3\n", []string{
 			head + "2026-10-25T01:10:00Z", "2026-10-25T00:10:00Z +10m0s 1 steps", "2026-10-25T00:50:00Z +20m0s 3 steps at +7200",
-			"bad f.csv:3: ends at 2026-10-25T00:10:00Z, before it starts at 2026-10-25T00:50:00Z"}},
+			"bad f.csv:3: ends at 2026-10-25T00:10:00Z, before it starts at 2026-10-25T00:50:00Z",
+		}},
 		{"header only", "start,duration,steps\n", nil},
 		{"bad rows", strings.Join([]string{
 			"start,end,duration,steps",
@@ -175,7 +188,7 @@ func TestSinkErrors(t *testing.T) {
 	rec := &ingesttest.Recorder{Now: now, Fail: stop, FailAfter: 1}
 	o := ingest.ImportOptions{Now: now}
 	f := ingest.File{Name: "f.csv", Body: strings.NewReader("date,steps\n2026-11-18,1\n2026-11-19,1\n")}
-	if err := (csvfile.Format{}).Decode(t.Context(), f, o, rec); err != stop {
+	if err := (csvfile.Format{}).Decode(t.Context(), f, o, rec); !errors.Is(err, stop) {
 		t.Errorf("err = %v, want the sink's as it is", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -86,7 +86,7 @@ func (Format) Decode(ctx context.Context, f ingest.File, o ingest.ImportOptions,
 		fields, err := d.rows.Read()
 		var bad ingest.BadRow
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return d.finish()
 		case errors.As(err, &bad):
 			err = d.bad(bad.Reason)
@@ -132,7 +132,7 @@ func (d *decoder) header() error {
 	fields, err := d.rows.Read()
 	var bad ingest.BadRow
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s is empty: want a CSV file that starts with %s or %s", d.name, wideHeader, narrowHeader)
 	case errors.As(err, &bad):
 		return bad

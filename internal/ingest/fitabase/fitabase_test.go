@@ -307,7 +307,7 @@ func TestSinkErrors(t *testing.T) {
 	stop := errors.New("disk full")
 	rec := &ingesttest.Recorder{Now: now, Fail: stop, FailAfter: 61}
 	f := ingest.File{Name: "f.csv", Body: strings.NewReader(readFile(t, "testdata/wide.csv"))}
-	if err := (fitabase.Format{}).Decode(t.Context(), f, ingest.ImportOptions{All: true, Now: now}, rec); err != stop {
+	if err := (fitabase.Format{}).Decode(t.Context(), f, ingest.ImportOptions{All: true, Now: now}, rec); !errors.Is(err, stop) {
 		t.Errorf("err = %v, want the sink's as it is", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

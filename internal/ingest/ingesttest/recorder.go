@@ -119,7 +119,7 @@ func (r *Recorder) Covers(person string, k walking.StreamKey, w walking.Window) 
 // Bad keeps a broken row.
 func (r *Recorder) Bad(b ingest.BadRow) error {
 	if b.File == "" || b.Line < 1 || b.Reason == "" {
-		return fmt.Errorf("bad row %+v lacks its file, line or reason", b)
+		return fmt.Errorf("bad row %q of %q, line %d, lacks one of these", b.Reason, b.File, b.Line)
 	}
 	r.BadRows = append(r.BadRows, b)
 	return nil

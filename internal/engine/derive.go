@@ -10,7 +10,7 @@ import (
 )
 
 // blockDays is how many days are derived from one reading of the store. It bounds the memory of deriving years.
-const blockDays = 16
+const blockDays = 32
 
 // A plan is the work that brings a person's derived days up to date.
 type plan struct {

@@ -69,23 +69,38 @@ func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walk
 	return out, nil
 }
 
-// records reads a stream's records, without their offsets, which a merge does not need. There are thousands to a day's
-// work, so it asks the driver itself: package sql would spend as much time on each row as SQLite does.
-func (r *Reader) records(ctx context.Context, streamID, from, to int64) (out []walking.Record, err error) {
-	conn, err := r.db.Conn(ctx)
+// records reads a stream's records, without their offsets, which a merge does not need.
+func (r *Reader) records(ctx context.Context, streamID, from, to int64) ([]walking.Record, error) {
+	var out []walking.Record
+	err := eachRow(ctx, r.db, "SELECT start_ms, duration_ms, steps, NULL FROM record "+
+		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, duration_ms",
+		[]int64{streamID, from, to}, func(x row) {
+			out = append(out, walking.Record{
+				Start: time.UnixMilli(x.start).UTC(), Duration: time.Duration(x.duration) * time.Millisecond, Steps: x.steps,
+			})
+		})
+	return out, err
+}
+
+// eachRow calls f for each row of the answer to a query for start, duration, steps and offset. There are thousands to
+// a day's work, so it asks the driver itself: package sql would spend as much time on each row as SQLite does.
+func eachRow(ctx context.Context, db *sql.DB, query string, args []int64, f func(row)) (err error) {
+	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return readable(FileName, err)
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	err = conn.Raw(func(c any) (err error) {
-		rows, err := c.(driver.QueryerContext).QueryContext(ctx,
-			"SELECT start_ms, duration_ms, steps FROM record WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, duration_ms",
-			[]driver.NamedValue{{Ordinal: 1, Value: streamID}, {Ordinal: 2, Value: from}, {Ordinal: 3, Value: to}})
+	defer func() { err = errors.Join(readable(FileName, err), conn.Close()) }()
+	var named []driver.NamedValue
+	for i, a := range args {
+		named = append(named, driver.NamedValue{Ordinal: i + 1, Value: a})
+	}
+	return conn.Raw(func(c any) (err error) {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, query, named)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, rows.Close()) }()
-		values := make([]driver.Value, 3)
+		values := make([]driver.Value, 4)
 		for {
 			if err := rows.Next(values); err != nil {
 				if errors.Is(err, io.EOF) {
@@ -96,13 +111,13 @@ func (r *Reader) records(ctx context.Context, streamID, from, to int64) (out []w
 			start, ok1 := values[0].(int64)
 			duration, ok2 := values[1].(int64)
 			steps, ok3 := values[2].(float64)
-			if !ok1 || !ok2 || !ok3 {
+			offset, has := values[3].(int64)
+			if !ok1 || !ok2 || !ok3 || !has && values[3] != nil {
 				return fmt.Errorf("a record reads %v", values)
 			}
-			out = append(out, walking.Record{Start: time.UnixMilli(start).UTC(), Duration: time.Duration(duration) * time.Millisecond, Steps: steps})
+			f(row{start, duration, steps, sql.NullInt32{Int32: int32(offset), Valid: has}})
 		}
 	})
-	return out, readable(FileName, err)
 }
 
 func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walking.Session, error) {

@@ -382,14 +382,10 @@ func (im *Import) chunk(streamID int64, before []row) ([]row, error) {
 	if len(before) > 0 {
 		after = before[len(before)-1]
 	}
-	rows := make([]row, 0, chunkRows+1)
-	err := query(im.ctx, im.db, "SELECT start_ms, duration_ms, steps, offset_s FROM record WHERE stream_id = ? AND (start_ms, duration_ms) > (?, ?) "+
-		"ORDER BY start_ms, duration_ms LIMIT ?", []any{streamID, after.start, after.duration, chunkRows + 1}, func(scan func(...any) error) error {
-		var r row
-		err := scan(&r.start, &r.duration, &r.steps, &r.offset)
-		rows = append(rows, r)
-		return err
-	})
+	rows := before[:0] // read no more
+	err := eachRow(im.ctx, im.db, "SELECT start_ms, duration_ms, steps, offset_s FROM record "+
+		"WHERE stream_id = ? AND (start_ms, duration_ms) > (?, ?) ORDER BY start_ms, duration_ms LIMIT ?",
+		[]int64{streamID, after.start, after.duration, chunkRows + 1}, func(x row) { rows = append(rows, x) })
 	return rows, im.failed(err)
 }
 

@@ -166,6 +166,10 @@ func serveImport(w http.ResponseWriter, r *http.Request, c Commands) {
 		return
 	}
 	result, err := c.Import(r.Context(), req, r.Body, func(p engine.Progress) { a.send(message{Progress: &p}) })
+	if err != nil && r.Context().Err() == nil {
+		// A client that is still sending would meet a closed connection and never read why.
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
 	a.end(message{Import: &result}, err)
 }
 

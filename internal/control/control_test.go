@@ -1,0 +1,246 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/influx"
+)
+
+// commands does what a test wants.
+type commands struct {
+	doImport func(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
+	rebuild  func(person string) (influx.Stats, error)
+}
+
+func (c commands) Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error) {
+	return c.doImport(ctx, req, body, progress)
+}
+
+func (c commands) Rebuild(_ context.Context, person string) (influx.Stats, error) {
+	return c.rebuild(person)
+}
+
+// serve serves c and returns a Client of it, and a function that ends the server and waits for it.
+func serve(t *testing.T, dir string, c Commands) (*Client, func()) {
+	t.Helper()
+	l, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, c, slog.New(slog.DiscardHandler)) }()
+	stopped := false
+	stop := func() {
+		t.Helper()
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	client, err := Dial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, stop
+}
+
+func TestImport(t *testing.T) {
+	for _, name := range []string{"short", strings.Repeat("a folder with a long name", 6)} {
+		t.Run(name[:5], func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), name)
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			body := bytes.Repeat([]byte("some steps\n"), 1<<20)
+			wantRequest := engine.ImportRequest{Format: "csv", Name: "a & b.csv", Size: int64(len(body)), Person: "Åse", IDs: []string{"1"}}
+			client, stop := serve(t, dir, commands{doImport: func(_ context.Context, req engine.ImportRequest, r io.Reader,
+				progress func(engine.Progress)) (engine.ImportResult, error) {
+				if diff := cmp.Diff(wantRequest, req); diff != "" {
+					t.Errorf("request (-want +got):\n%s", diff)
+				}
+				progress(engine.Progress{Phase: engine.Reading, Done: 1, Total: 2})
+				got, err := io.ReadAll(r)
+				if !bytes.Equal(got, body) {
+					t.Errorf("got %d bytes, want %d", len(got), len(body))
+				}
+				progress(engine.Progress{Phase: engine.Deriving, Done: 2, Total: 2})
+				return engine.ImportResult{Days: 3}, err
+			}})
+			info, err := os.Stat(filepath.Join(dir, SocketName))
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("socket: %v, %v, want mode 0600", info.Mode(), err)
+			}
+			var phases []engine.Phase
+			in := &closeTwice{Reader: bytes.NewReader(body)}
+			result, err := client.Import(t.Context(), wantRequest, in, func(p engine.Progress) { phases = append(phases, p.Phase) })
+			if err != nil || result.Days != 3 {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			if diff := cmp.Diff([]engine.Phase{engine.Reading, engine.Deriving}, phases); diff != "" {
+				t.Errorf("progress (-want +got):\n%s", diff)
+			}
+			if in.closed {
+				t.Error("the client closes what it does not own")
+			}
+			stop()
+			if _, err := os.Stat(filepath.Join(dir, SocketName)); err == nil {
+				t.Error("the socket is left")
+			}
+			if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoDaemon) {
+				t.Errorf("got %v, want ErrNoDaemon", err)
+			}
+		})
+	}
+}
+
+// closeTwice notes that it is closed.
+type closeTwice struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closeTwice) Close() error {
+	c.closed = true
+	return nil
+}
+
+// TestRefusal answers before the body has been read.
+func TestRefusal(t *testing.T) {
+	client, _ := serve(t, t.TempDir(), commands{doImport: func(context.Context, engine.ImportRequest, io.Reader,
+		func(engine.Progress)) (engine.ImportResult, error) {
+		return engine.ImportResult{}, errors.New("line 1: no\nline 2: no")
+	}})
+	body := bytes.NewReader(make([]byte, 16<<20))
+	_, err := client.Import(t.Context(), engine.ImportRequest{Size: body.Size()}, body, nil)
+	if err == nil || err.Error() != "line 1: no\nline 2: no" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestDaemonEnds ends the daemon while a client has more to send and does not go on, as one stopped in a terminal.
+func TestDaemonEnds(t *testing.T) {
+	t.Parallel()
+	entered := make(chan struct{})
+	left := make(chan error, 1)
+	dir := t.TempDir()
+	_, stop := serve(t, dir, commands{doImport: func(_ context.Context, _ engine.ImportRequest, body io.Reader,
+		_ func(engine.Progress)) (engine.ImportResult, error) {
+		close(entered)
+		_, err := io.Copy(io.Discard, body)
+		left <- err
+		return engine.ImportResult{}, err
+	}})
+	conn, err := net.Dial("unix", filepath.Join(dir, SocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /import?request={} HTTP/1.1\r\nHost: walkd\r\nContent-Length: 1000\r\n\r\nx"); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	begin := time.Now()
+	stop()
+	if took := time.Since(begin); took > 2*patience {
+		t.Errorf("the daemon took %s to end", took)
+	}
+	select {
+	case err := <-left:
+		if err == nil {
+			t.Error("the command ended as if it had had everything")
+		}
+	default:
+		t.Error("Serve returned while a command was under way")
+	}
+}
+
+func TestCancelledCommand(t *testing.T) {
+	client, _ := serve(t, t.TempDir(), commands{doImport: func(ctx context.Context, _ engine.ImportRequest, _ io.Reader,
+		_ func(engine.Progress)) (engine.ImportResult, error) {
+		return engine.ImportResult{}, ctx.Err()
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.Import(ctx, engine.ImportRequest{}, strings.NewReader("x"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// TestBrokenDaemon meets daemons that answer nothing sensible.
+func TestBrokenDaemon(t *testing.T) {
+	for _, tt := range []struct {
+		name, answer, want string
+	}{
+		{"dies before it answers", "", ErrBroken.Error()},
+		{"dies in the middle", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"progress\":", ErrBroken.Error()},
+		{"stops", "HTTP/1.1 200 OK\r\n\r\n{\"error\":\"context canceled\",\"stopped\":true}\n", ErrBroken.Error()},
+		{"is of another version", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "another version, restart it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			l, err := net.Listen("unix", filepath.Join(dir, SocketName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					b := make([]byte, 1<<10)
+					if n, _ := c.Read(b); n > 0 {
+						_, _ = io.WriteString(c, tt.answer)
+					}
+					_ = c.Close()
+				}
+			}()
+			client, err := Dial(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Rebuild(t.Context(), "alex")
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want something of %q", err, tt.want)
+			}
+			_ = l.Close()
+			<-done
+		})
+	}
+}
+
+func TestRebuild(t *testing.T) {
+	client, _ := serve(t, t.TempDir(), commands{rebuild: func(person string) (influx.Stats, error) {
+		if person == "" {
+			return influx.Stats{}, http.ErrBodyNotAllowed
+		}
+		return influx.Stats{Days: 7, Points: len(person)}, nil
+	}})
+	if got, err := client.Rebuild(t.Context(), "a b&c"); err != nil || got.Days != 7 || got.Points != 5 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := client.Rebuild(t.Context(), ""); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
+		t.Errorf("got %v", err)
+	}
+}

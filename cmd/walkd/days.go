@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"time"
@@ -178,15 +179,21 @@ func eachDay(ctx context.Context, r *store.Reader, chosen []store.Person, o days
 
 // style returns how the standard output wants its text.
 func (a *app) style() style {
-	f, ok := a.stdout.(*os.File)
+	width, ok := a.terminal(a.stdout)
+	return styleFor(ok, width, a.env.Getenv)
+}
+
+// terminalWidth returns the columns of the terminal that w is, 0 if it does not tell, and whether it is one.
+func terminalWidth(w io.Writer) (int, bool) {
+	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return styleFor(false, 0, a.env.Getenv)
+		return 0, false
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		width = 0
 	}
-	return styleFor(true, width, a.env.Getenv)
+	return width, true
 }
 
 func (a *app) todayCommand() *cobra.Command {

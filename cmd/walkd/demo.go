@@ -124,7 +124,7 @@ func (a *app) demo(ctx context.Context, in config.Influx) (err error) {
 	if err != nil {
 		return err
 	}
-	a.demoHeading("The last four weeks: walking minutes of each day, how sure they are, and the mean of seven days")
+	a.demoHeading("The last four weeks: walking minutes a day, and their mean over seven days")
 	if err := a.daysTable(ctx, &e.Store.Reader, p, daysOptions{quiet: true}, now, false, false); err != nil {
 		return err
 	}

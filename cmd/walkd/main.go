@@ -33,6 +33,7 @@ type app struct {
 	stdout, stderr io.Writer
 	env            config.Env
 	now            func() time.Time
+	terminal       func(io.Writer) (columns int, ok bool) // whether an output is a terminal, and how wide
 
 	flags struct {
 		config, dataDir, logLevel, logFormat string
@@ -41,7 +42,7 @@ type app struct {
 
 // newApp returns the app of the machine that walkd runs on.
 func newApp() *app {
-	return &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now}
+	return &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now, terminal: terminalWidth}
 }
 
 // The exit codes.

@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/walkd/walkd/internal/engine"
-	"golang.org/x/term"
 )
 
 // A progress shows how far a long work has come, on a terminal; elsewhere it is quiet.
@@ -25,12 +23,10 @@ type progress struct {
 
 // newProgress returns the progress of a work that is part n of several, which are counted if there is more than one.
 func (a *app) newProgress(n, of int) *progress {
-	f, ok := a.stderr.(*os.File)
-	p := &progress{app: a, shown: ok && term.IsTerminal(int(f.Fd())), room: progressColumns}
-	if p.shown {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-			p.room = min(p.room, max(0, width-progressCells-10)) // 10: percent, the bar's ends, a space at the end
-		}
+	width, ok := a.terminal(a.stderr)
+	p := &progress{app: a, shown: ok, room: progressColumns}
+	if width > 0 {
+		p.room = min(p.room, max(0, width-progressCells-10)) // 10: percent, the bar's ends, a space at the end
 	}
 	if of > 1 {
 		p.prefix = fmt.Sprintf("%d/%d ", n, of)

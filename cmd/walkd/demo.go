@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,8 +111,10 @@ func (a *app) demo(ctx context.Context, in config.Influx) (err error) {
 		"now. They are imported as yours would be.")
 	bar := a.newProgress(1, 1)
 	begin := time.Now() // the demo's clock may run differently
-	result, err := e.Import(ctx, engine.ImportRequest{Format: "fitabase", Name: "the demo's file", Size: int64(len(file)),
-		Person: demoPerson, Zone: home.String()}, bytes.NewReader(file), bar.show)
+	result, err := e.Import(ctx, engine.ImportRequest{
+		Format: "fitabase", Name: "the demo's file", Size: int64(len(file)),
+		Person: demoPerson, Zone: home.String(),
+	}, bytes.NewReader(file), bar.show)
 	bar.finish()
 	if err != nil {
 		return err
@@ -201,9 +203,11 @@ func (a *app) demoNext(dir string, kept bool) {
 	}
 }
 
-// commandName returns how the person has called walkd, as far as it can be told.
+// commandName returns what to type for walkd: its name, or how it runs from its source where it is not installed.
 func commandName() string {
-	if path, err := os.Executable(); err == nil && strings.Contains(filepath.ToSlash(path), "/go-build") {
+	_, installed := exec.LookPath("walkd")
+	_, source := os.Stat(filepath.Join("cmd", "walkd"))
+	if installed != nil && source == nil {
 		return "go run ./cmd/walkd"
 	}
 	return "walkd"

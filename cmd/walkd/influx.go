@@ -86,8 +86,10 @@ func (a *app) checkPerson(ctx context.Context, s settings, name string) (err err
 }
 
 func influxClient(s settings) (*influx.Client, error) {
-	return influx.NewClient(influx.Config{URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket,
-		Token: s.Influx.Token.Reveal(), Timeout: 10 * time.Second})
+	return influx.NewClient(influx.Config{
+		URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket,
+		Token: s.Influx.Token.Reveal(), Timeout: 10 * time.Second,
+	})
 }
 
 func (a *app) influxStatus(ctx context.Context) error {

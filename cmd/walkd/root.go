@@ -202,8 +202,10 @@ func storeSettings(s settings) []store.Settings {
 	}
 	var out []store.Settings
 	for _, p := range s.People {
-		out = append(out, store.Settings{Name: p.Name, Zone: p.Home, Target: float64(p.TargetMinutes), Limited: p.Limited,
-			Quiet: p.Quiet, Preferred: p.Preferred(), Travel: p.Travel})
+		out = append(out, store.Settings{
+			Name: p.Name, Zone: p.Home, Target: float64(p.TargetMinutes), Limited: p.Limited,
+			Quiet: p.Quiet, Preferred: p.Preferred(), Travel: p.Travel,
+		})
 	}
 	return out
 }

@@ -73,7 +73,8 @@ func TestImport(t *testing.T) {
 			body := bytes.Repeat([]byte("some steps\n"), 1<<20)
 			wantRequest := engine.ImportRequest{Format: "csv", Name: "a & b.csv", Size: int64(len(body)), Person: "Åse", IDs: []string{"1"}}
 			client, stop := serve(t, dir, commands{doImport: func(_ context.Context, req engine.ImportRequest, r io.Reader,
-				progress func(engine.Progress)) (engine.ImportResult, error) {
+				progress func(engine.Progress),
+			) (engine.ImportResult, error) {
 				if diff := cmp.Diff(wantRequest, req); diff != "" {
 					t.Errorf("request (-want +got):\n%s", diff)
 				}
@@ -126,7 +127,8 @@ func (c *closeTwice) Close() error {
 // TestRefusal answers before the body has been read.
 func TestRefusal(t *testing.T) {
 	client, _ := serve(t, t.TempDir(), commands{doImport: func(context.Context, engine.ImportRequest, io.Reader,
-		func(engine.Progress)) (engine.ImportResult, error) {
+		func(engine.Progress),
+	) (engine.ImportResult, error) {
 		return engine.ImportResult{}, errors.New("line 1: no\nline 2: no")
 	}})
 	body := bytes.NewReader(make([]byte, 16<<20))
@@ -143,7 +145,8 @@ func TestDaemonEnds(t *testing.T) {
 	left := make(chan error, 1)
 	dir := t.TempDir()
 	_, stop := serve(t, dir, commands{doImport: func(_ context.Context, _ engine.ImportRequest, body io.Reader,
-		_ func(engine.Progress)) (engine.ImportResult, error) {
+		_ func(engine.Progress),
+	) (engine.ImportResult, error) {
 		close(entered)
 		_, err := io.Copy(io.Discard, body)
 		left <- err
@@ -175,7 +178,8 @@ func TestDaemonEnds(t *testing.T) {
 
 func TestCancelledCommand(t *testing.T) {
 	client, _ := serve(t, t.TempDir(), commands{doImport: func(ctx context.Context, _ engine.ImportRequest, _ io.Reader,
-		_ func(engine.Progress)) (engine.ImportResult, error) {
+		_ func(engine.Progress),
+	) (engine.ImportResult, error) {
 		return engine.ImportResult{}, ctx.Err()
 	}})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -120,7 +120,8 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 	if err != nil {
 		return err
 	}
-	c.ok("store", "sound: %s, %s with steps, %s", count(int(n.Persons), "person"), count(int(n.Records), "record"), count(int(n.Days), "derived day"))
+	c.ok("store", "sound: %s, %s with steps, %s", count(int(n.Persons), "person"), count(int(n.Records), "record"),
+		count(int(n.Days), "derived day"))
 	if n.Stale > 0 {
 		c.note("store", "%s waiting to be derived", count(int(n.Stale), "day"))
 	}

@@ -95,7 +95,9 @@ func (a *app) days(ctx context.Context, o daysOptions) (err error) {
 	return nil
 }
 
-func (a *app) daysTable(ctx context.Context, r *store.Reader, p store.Person, o daysOptions, now time.Time, gap, named bool) error {
+func (a *app) daysTable(
+	ctx context.Context, r *store.Reader, p store.Person, o daysOptions, now time.Time, gap, named bool,
+) error {
 	first, newest, today, ok, err := engine.Span(ctx, r, p, now)
 	if err != nil {
 		return err
@@ -145,7 +147,9 @@ func (a *app) daysTable(ctx context.Context, r *store.Reader, p store.Person, o 
 }
 
 // eachDay yields the days of people, a month in memory at a time.
-func eachDay(ctx context.Context, r *store.Reader, chosen []store.Person, o daysOptions, now time.Time) iter.Seq2[personDay, error] {
+func eachDay(
+	ctx context.Context, r *store.Reader, chosen []store.Person, o daysOptions, now time.Time,
+) iter.Seq2[personDay, error] {
 	return func(yield func(personDay, error) bool) {
 		for _, p := range chosen {
 			first, _, today, ok, err := engine.Span(ctx, r, p, now)
@@ -279,7 +283,9 @@ func (a *app) today(ctx context.Context, person string, asJSON bool) (err error)
 func todayOf(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (todayView, error) {
 	v := todayView{Person: p.Name, Limited: p.Limited, Now: now.In(p.Zones.At(now)), Quiet: p.Quiet}
 	day := p.Zones.Day(now)
-	v.Today = walking.Summary{Day: day, Zone: p.Zones.At(now).String(), Target: walking.TargetOn(p.Targets, day), Estimator: walking.Estimator}
+	v.Today = walking.Summary{
+		Day: day, Zone: p.Zones.At(now).String(), Target: walking.TargetOn(p.Targets, day), Estimator: walking.Estimator,
+	}
 	days, err := engine.Days(ctx, r, p, day, day, now)
 	if err != nil {
 		return v, err

@@ -22,7 +22,8 @@ import (
 
 // importer imports: the engine itself, or a daemon that has one.
 type importer interface {
-	Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
+	Import(ctx context.Context, req engine.ImportRequest, body io.Reader,
+		progress func(engine.Progress)) (engine.ImportResult, error)
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -66,7 +67,8 @@ corrected. While a daemon runs on the data folder it does the work.`,
 	}
 	f := c.Flags()
 	f.StringVar(&req.Person, "person", "", "whom the data is of (`NAME`), where the file does not say")
-	f.StringVar(&req.Zone, "tz", "", "the `ZONE` of times without an offset, and the home of a new person; by default the person's, or the machine's")
+	f.StringVar(&req.Zone, "tz", "", "the `ZONE` of times without an offset, and the home of a new person; "+
+		"by default the person's, or the machine's")
 	f.StringSliceVar(&req.IDs, "id", nil, "import this `ID` only, of a file with several people")
 	f.BoolVar(&req.All, "all", false, "import everybody in the file, each as a person named by the id")
 	f.BoolVar(&req.SkipBad, "skip-bad", false, "leave out broken rows instead of refusing the file")
@@ -165,7 +167,8 @@ func (a *app) reportImport(path string, r engine.ImportResult, zone *time.Locati
 	}
 	fmt.Fprintln(w)
 	if r.Any() {
-		fmt.Fprintf(w, "  %d new, %d changed, %d removed, %d already there; %s derived\n", r.Added, r.Replaced, r.Removed, r.Unchanged, count(r.Days, "day"))
+		fmt.Fprintf(w, "  %d new, %d changed, %d removed, %d already there; %s derived\n",
+			r.Added, r.Replaced, r.Removed, r.Unchanged, count(r.Days, "day"))
 	} else {
 		fmt.Fprintln(w, "  nothing new: everything was already there")
 	}

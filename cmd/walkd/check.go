@@ -101,6 +101,9 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 	case errors.As(err, &file):
 		c.wrong("store", "%v", file)
 		return nil
+	case errors.Is(err, fs.ErrPermission):
+		c.wrong("store", "%v: run walkd as the user whom the folder belongs to", err)
+		return nil
 	case err != nil:
 		return err
 	}

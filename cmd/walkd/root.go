@@ -98,7 +98,8 @@ func markUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usagef("%s: %w: `%s --help` tells more", strings.TrimPrefix(cmd.CommandPath(), "walkd "), err, cmd.CommandPath())
+				path := cmd.CommandPath()
+				return usagef("%s: %w: `%s --help` tells more", strings.TrimPrefix(path, "walkd "), err, path)
 			}
 			return nil
 		}
@@ -182,7 +183,9 @@ func (a *app) open(ctx context.Context, s settings) (*engine.Engine, error) {
 	err = st.Configure(ctx, storeSettings(s), a.now())
 	if err == nil && s.Influx.URL != "" {
 		var c *influx.Client
-		c, err = influx.NewClient(influx.Config{URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket, Token: s.Influx.Token.Reveal()})
+		c, err = influx.NewClient(influx.Config{
+			URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket, Token: s.Influx.Token.Reveal(),
+		})
 		if err == nil {
 			l := engine.Ledger{Store: st, Clock: e.Clock}
 			e.Projector = influx.New(c, l, l, influx.Options{Logger: e.Log, Progress: e.Projected})
@@ -214,7 +217,8 @@ func storeSettings(s settings) []store.Settings {
 func (a *app) openReader(ctx context.Context, s settings) (*store.Reader, error) {
 	r, err := store.OpenReader(ctx, s.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no data in %s yet: `walkd import` brings some in, `walkd demo` shows an example", s.DataDir)
+		return nil, fmt.Errorf("there is no data in %s yet: `walkd import` brings some in, `walkd demo` shows an example",
+			s.DataDir)
 	}
 	return r, err
 }

@@ -175,7 +175,7 @@ func BenchmarkDerive(b *testing.B) {
 	records := fill(b, e, p, 12*benchYears(b))
 	b.ResetTimer()
 	for b.Loop() {
-		if err := e.Store.DropDays(b.Context(), p.ID); err != nil {
+		if err := e.Store.DropDays(b.Context(), p.ID, 1, 0, benchEnd); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := e.Derive(b.Context(), nil); err != nil {

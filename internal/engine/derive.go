@@ -12,16 +12,23 @@ import (
 // blockDays is how many days are derived from one reading of the store. It bounds the memory of deriving years.
 const blockDays = 32
 
+// openDays is how long ago a day can have been that is not closed yet: three days after its end it is, and a journey
+// over the date line can make it look another one or two further away.
+const openDays = 6
+
 // A plan is the work that brings a person's derived days up to date.
 type plan struct {
-	days  []walking.Day // to derive, ascending
-	marks []store.Mark  // of days to derive and of days that are none of the person's
+	first, last walking.Day   // the days that the person has; none if last is before first
+	drop        bool          // days are stored that the person does not have
+	days        []walking.Day // to derive, ascending
+	marks       []store.Mark  // of days to derive and of days that are none of the person's
 }
 
 // planDays finds what is to be derived: the days marked as stale, those that are missing between the first one with
-// data and today, those that the clock closes, and the six after each of these.
+// data and today, those that the clock closes, and the six after each of these. Days can also be too many: the data of
+// the first may have been deleted, and the clock may have been ahead and made days that are yet to come.
 func planDays(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (plan, error) {
-	var pl plan
+	pl := plan{first: 1, last: 0}
 	var err error
 	if pl.marks, err = r.Stale(ctx, p.ID); err != nil {
 		return pl, err
@@ -31,66 +38,97 @@ func planDays(ctx context.Context, r *store.Reader, p store.Person, now time.Tim
 		return pl, err
 	}
 	first, last, derived, err := r.DayRange(ctx, p.ID)
-	if err != nil || !ok && !derived {
+	if err != nil {
 		return pl, err
 	}
-	today := p.Zones.Day(now)
+	if ok {
+		pl.first, pl.last = firstDay(p.Zones, begin), lastDay(p.Zones, now)
+	}
+	pl.drop = derived && (first < pl.first || last > pl.last)
 	want := map[walking.Day]bool{}
 	addRange := func(from, to walking.Day) {
-		for d := from; d <= to; d++ {
+		for d := max(from, pl.first); d <= min(to, pl.last); d++ {
 			want[d] = true
 		}
 	}
-	lo := first
-	if !derived {
-		lo = p.Zones.Day(begin)
-		addRange(lo, today)
+	if derived {
+		addRange(pl.first, first-1)
+		addRange(last+1, pl.last)
 	} else {
-		if ok {
-			lo = min(lo, p.Zones.Day(begin))
-		}
-		addRange(lo, first-1)
-		addRange(last+1, today)
+		addRange(pl.first, pl.last)
 	}
 	for _, m := range pl.marks {
-		if m.Day >= lo && m.Day <= today {
-			want[m.Day] = true
-		}
+		addRange(m.Day, m.Day)
 	}
-	if err := addClosing(ctx, r, p, now, today, want); err != nil {
+	if err := addClosing(ctx, r, p, pl, now, addRange); err != nil {
 		return pl, err
 	}
 	for d := range want {
 		pl.days = append(pl.days, d)
 	}
 	slices.Sort(pl.days)
+	// Which streams are active decides when a day closes, and that changes the mean of six more days.
+	if i, _ := slices.BinarySearch(pl.days, pl.last-openDays); i < len(pl.days) {
+		from := pl.days[i]
+		for pl.days = pl.days[:i]; from <= pl.last; from++ {
+			pl.days = append(pl.days, from)
+		}
+	}
 	return pl, nil
 }
 
-// addClosing adds the open days that close now, and the six after them, whose 7-day mean changes.
-func addClosing(ctx context.Context, r *store.Reader, p store.Person, now time.Time, today walking.Day, want map[walking.Day]bool) error {
+// firstDay returns the first date of a person whose data begins at begin. It is that of the beginning unless a journey
+// over the date line brings an earlier one afterwards.
+func firstDay(z walking.Timeline, begin time.Time) walking.Day {
+	first := z.Day(begin)
+	for d := first - 1; d >= first-2; d-- {
+		if z.End(d).After(begin) {
+			return d
+		}
+	}
+	return first
+}
+
+// lastDay returns the last date that has begun at now. It is today unless a journey over the date line has led back from
+// tomorrow.
+func lastDay(z walking.Timeline, now time.Time) walking.Day {
+	today := z.Day(now)
+	for d := today + 2; d > today; d-- {
+		if spans := z.Spans(d); len(spans) > 0 && !spans[0].Start.After(now) {
+			return d
+		}
+	}
+	return today
+}
+
+// addClosing adds the days that close now, or are no longer closed because the clock was ahead when they were, and the
+// six after them, whose 7-day mean changes.
+func addClosing(ctx context.Context, r *store.Reader, p store.Person, pl plan, now time.Time, add func(from, to walking.Day)) error {
 	open, err := r.OpenDays(ctx, p.ID)
 	if err != nil {
 		return err
 	}
-	var streams []walking.Stream
+	recent := pl.last - openDays
 	for _, d := range open {
-		if d >= today || want[d] {
-			continue
+		if d < recent {
+			add(d, d+6)
 		}
-		if streams == nil {
-			if streams, err = r.Streams(ctx, p); err != nil {
-				return err
-			}
+	}
+	streams, err := r.Streams(ctx, p)
+	if err != nil {
+		return err
+	}
+	days, err := r.Days(ctx, p.ID, max(recent-6, pl.first), pl.last)
+	if err != nil {
+		return err
+	}
+	for i, d := range days {
+		week := days[:i+1]
+		for week[0].Day < d.Day-6 {
+			week = week[1:]
 		}
-		week, err := r.Days(ctx, p.ID, d-6, d)
-		if err != nil {
-			return err
-		}
-		if closed(p, d, streams, week, now) {
-			for e := d; e <= min(d+6, today); e++ {
-				want[e] = true
-			}
+		if d.Day >= recent && d.Closed != closed(p, d.Day, streams, week, now) {
+			add(d.Day, d.Day+6)
 		}
 	}
 	return nil
@@ -125,7 +163,7 @@ func derive(ctx context.Context, r *store.Reader, p store.Person, pl plan, now t
 		if err != nil {
 			return err
 		}
-		before, err := r.Days(ctx, p.ID, block[0]-6, block[0]-1)
+		before, err := r.Days(ctx, p.ID, max(block[0]-6, pl.first), block[0]-1)
 		if err != nil {
 			return err
 		}
@@ -194,18 +232,35 @@ func overlay(a, b []walking.Summary) []walking.Summary {
 }
 
 // Days returns the days from … to, inclusive, as they stand at now, without writing anything: what the store has
-// derived, brought up to date.
+// derived, brought up to date. A clock that is behind the newest data is taken to say the time of that.
 func Days(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) ([]walking.Summary, error) {
+	var days []walking.Summary
+	err := r.Snapshot(ctx, func(r *store.Reader) (err error) {
+		days, err = daysAt(ctx, r, p, from, to, now)
+		return err
+	})
+	return days, err
+}
+
+func daysAt(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) ([]walking.Summary, error) {
+	newest, err := r.NewestInstant(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if now.Before(newest) {
+		now = newest
+	}
 	pl, err := planDays(ctx, r, p, now)
 	if err != nil {
 		return nil, err
 	}
-	days, err := r.Days(ctx, p.ID, from, to)
+	days, err := r.Days(ctx, p.ID, max(from, pl.first), min(to, pl.last))
 	if err != nil {
 		return nil, err
 	}
-	// What lies before from-6 changes nothing here, and neither does what comes after to.
-	pl.days = slices.DeleteFunc(pl.days, func(d walking.Day) bool { return d < from-6 || d > to })
+	// The mean of from takes in six days before it, and whether these are closed depends on the six before them. What
+	// comes after to changes nothing here.
+	pl.days = slices.DeleteFunc(pl.days, func(d walking.Day) bool { return d < from-12 || d > to })
 	err = derive(ctx, r, p, pl, now, func(out []walking.Summary) error {
 		days = overlay(days, slices.DeleteFunc(out, func(s walking.Summary) bool { return s.Day < from }))
 		return nil
@@ -213,8 +268,7 @@ func Days(ctx context.Context, r *store.Reader, p store.Person, from, to walking
 	return days, err
 }
 
-// Span returns the first day with data, the last day with steps or sessions, and today. There is no data yet if ok is
-// false.
+// Span returns the first and the last day with data, and today. There is no data yet if ok is false.
 func Span(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (first, newest, today walking.Day, ok bool, err error) {
 	today = p.Zones.Day(now)
 	begin, ok, err := r.FirstInstant(ctx, p.ID)
@@ -225,5 +279,5 @@ func Span(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (
 	if err != nil {
 		return 0, 0, today, false, err
 	}
-	return p.Zones.Day(begin), min(p.Zones.Day(end), today), today, true, nil
+	return firstDay(p.Zones, begin), min(p.Zones.Day(end), today), today, true, nil
 }

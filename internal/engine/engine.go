@@ -36,7 +36,8 @@ type Engine struct {
 
 // Health tells how the loops fare.
 type Health struct {
-	Beat    time.Time // when the deriving loop last went round; zero before the first time
+	Beat    time.Time // when the deriving loop was last seen at work; zero before Run
+	Rounds  int64     // rounds that it has ended
 	Err     error     // why the last round failed; nil if it did not
 	Derived int64     // days derived since the start
 }
@@ -59,11 +60,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	wake := make(chan struct{}, 1)
 	e.mu.Lock()
-	e.wake = wake
+	e.wake, e.health.Beat = wake, e.Clock.Now()
 	e.mu.Unlock()
-	g.Go(func() error { return e.loop(ctx) })
+	derived := make(chan struct{})
+	g.Go(func() error { return e.loop(ctx, derived) })
 	if e.Projector != nil {
 		g.Go(func() error { return e.Projector.Run(ctx, wake) })
+		g.Go(func() error { return e.moveLoop(ctx, derived) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -71,8 +74,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// loop derives whatever is to be derived, once a tick. What goes wrong is tried again; a damaged database ends it.
-func (e *Engine) loop(ctx context.Context) error {
+// loop derives whatever is to be derived, once a tick, and closes derived after the first round. What goes wrong is tried
+// again; a damaged database ends it.
+func (e *Engine) loop(ctx context.Context, derived chan<- struct{}) error {
 	said := ""
 	for {
 		_, err := e.Derive(ctx, nil)
@@ -81,10 +85,15 @@ func (e *Engine) loop(ctx context.Context) error {
 		}
 		e.mu.Lock()
 		e.health.Beat, e.health.Err = e.Clock.Now(), err
+		e.health.Rounds++
 		e.mu.Unlock()
+		if derived != nil {
+			close(derived)
+			derived = nil
+		}
 		var damaged *store.FileError
 		switch {
-		case errors.As(err, &damaged):
+		case errors.As(err, &damaged) && damaged.Corrupt:
 			return err
 		case err != nil && err.Error() != said:
 			e.Log.Error("cannot derive days, trying again every minute", "err", err)
@@ -93,14 +102,35 @@ func (e *Engine) loop(ctx context.Context) error {
 			e.Log.Info("deriving days again")
 			said = ""
 		}
-		e.rebuildMoved(ctx)
-		timer, stop := e.Clock.NewTimer(tick)
-		select {
-		case <-ctx.Done():
-			stop()
+		if !e.sleep(ctx) {
 			return nil
-		case <-timer:
 		}
+	}
+}
+
+// moveLoop rebuilds the projection of people whose home has moved, once their days are derived anew. That takes as long as
+// InfluxDB lets it, which must not keep days from being derived.
+func (e *Engine) moveLoop(ctx context.Context, derived <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-derived:
+	}
+	for !e.rebuildMoved(ctx) && e.sleep(ctx) {
+		// InfluxDB is away, or wants something of its owner.
+	}
+	return nil
+}
+
+// sleep waits for a tick; it returns false if ctx ends first.
+func (e *Engine) sleep(ctx context.Context) bool {
+	timer, stop := e.Clock.NewTimer(tick)
+	defer stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer:
+		return true
 	}
 }
 
@@ -154,6 +184,12 @@ func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (in
 
 func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now time.Time, progress func(int)) (int, error) {
 	done, marks := 0, pl.marks
+	if pl.drop {
+		if err := e.Store.DropDays(ctx, p.ID, pl.first, pl.last, now); err != nil {
+			return 0, err
+		}
+		e.wakeProjection()
+	}
 	err := derive(ctx, &e.Store.Reader, p, pl, now, func(days []walking.Summary) error {
 		last := days[len(days)-1].Day
 		n := 0
@@ -169,7 +205,7 @@ func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now 
 		return nil
 	})
 	if err == nil && len(marks) > 0 {
-		// Marks before the first day and after today: those days are not, or not yet, the person's.
+		// Marks before the first day and after the last: those days are not, or not yet, the person's.
 		err = e.Store.PutDays(ctx, p.ID, nil, marks, now)
 	}
 	return done, err
@@ -179,7 +215,7 @@ func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now 
 func (e *Engine) beat() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.health.Beat.IsZero() { // the first round has to end before walkd is ready
+	if !e.health.Beat.IsZero() {
 		e.health.Beat = e.Clock.Now()
 	}
 }

@@ -158,13 +158,88 @@ func TestOlderDataBringsEarlierDays(t *testing.T) {
 	wantDays(t, e, p, "09 40m0s", "10 0s", "11 0s", "12 30m0s")
 }
 
-func TestEverythingDeletedStays(t *testing.T) {
+// TestDeletedBeginning deletes the data of the first day, and then all of it, at the source. The days go with it, and are
+// due, so that the projection takes them back.
+func TestDeletedBeginning(t *testing.T) {
+	e, p, clock := setUp(t)
+	walk(t, e, p, 9, 30, at(12, 20, 0))
+	walk(t, e, p, 12, 30, at(12, 20, 0))
+	deriveAt(t, e, clock, at(12, 20, 0))
+	settleDue(t, e)
+	walk(t, e, p, 9, 0, at(12, 21, 0))
+	deriveAt(t, e, clock, at(12, 21, 0))
+	wantDays(t, e, p, "12 30m0s")
+	if got := settleDue(t, e); !slices.Contains(got, day(9)) || !slices.Contains(got, day(10)) {
+		t.Errorf("due after the beginning is gone: %v", got)
+	}
+	walk(t, e, p, 12, 0, at(12, 21, 0))
+	deriveAt(t, e, clock, at(12, 21, 0))
+	wantDays(t, e, p)
+	if got := settleDue(t, e); !slices.Equal(got, []walking.Day{day(12)}) {
+		t.Errorf("due after everything is gone: %v", got)
+	}
+}
+
+// settleDue clears all due marks and returns whose they were.
+func settleDue(t *testing.T, e *engine.Engine) []walking.Day {
+	t.Helper()
+	due, err := e.Store.Due(t.Context(), 10000)
+	if err == nil {
+		err = e.Store.PutProjected(t.Context(), nil, due)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []walking.Day
+	for _, d := range due {
+		out = append(out, d.Day)
+	}
+	return out
+}
+
+// TestClockAhead has the clock run ahead, while data arrives, and be set right again. What was derived by it is taken
+// back: days that are yet to come, and days that are not closed after all.
+func TestClockAhead(t *testing.T) {
+	e, p, clock := setUp(t)
+	walk(t, e, p, 11, 30, at(12, 8, 0))
+	walk(t, e, p, 12, 30, at(12, 8, 0))
+	deriveAt(t, e, clock, at(12, 20, 0))
+	settleDue(t, e)
+	walk(t, e, p, 12, 40, at(12, 20, 0).AddDate(1, 0, 0))
+	deriveAt(t, e, clock, at(12, 20, 1).AddDate(1, 0, 0))
+	if days := show(t, e, p); len(days) < 20 || !strings.Contains(days[0], "closed") {
+		t.Fatalf("while the clock is ahead: %v", days)
+	}
+	deriveAt(t, e, clock, at(12, 20, 2))
+	wantDays(t, e, p, "11 30m0s", "12 40m0s")
+	if got := settleDue(t, e); !slices.Contains(got, day(12)+365) || !slices.Contains(got, day(11)) {
+		t.Errorf("due after the clock was set right: %v", got)
+	}
+	// What the watch tells now counts, although it is before what it seemed to tell then.
+	walk(t, e, p, 12, 40, at(12, 21, 0))
+	streams, err := e.Store.Streams(t.Context(), p)
+	if err != nil || !streams[0].SyncedThrough.Equal(at(12, 21, 0)) {
+		t.Errorf("streams %v, %v", streams, err)
+	}
+}
+
+// TestBrokenOffDerivation breaks the derivation of older data off. Nothing is missing after the next one, neither the days
+// without data.
+func TestBrokenOffDerivation(t *testing.T) {
 	e, p, clock := setUp(t)
 	walk(t, e, p, 12, 30, at(12, 20, 0))
 	deriveAt(t, e, clock, at(12, 20, 0))
-	walk(t, e, p, 12, 0, at(12, 21, 0)) // deleted at the source
-	deriveAt(t, e, clock, at(12, 21, 0))
-	wantDays(t, e, p, "12 0s")
+	walk(t, e, p, -100, 30, at(12, 20, 0))
+	ctx, cancel := context.WithCancel(t.Context())
+	n, err := e.Derive(ctx, func(int, int) { cancel() })
+	if !errors.Is(err, context.Canceled) || n == 0 {
+		t.Fatalf("%d days, %v: want some, and context.Canceled", n, err)
+	}
+	deriveAt(t, e, clock, at(12, 20, 0))
+	days, err := e.Store.Days(t.Context(), p.ID, day(-100), day(12))
+	if err != nil || len(days) != 113 {
+		t.Errorf("%d days, %v: want 113", len(days), err)
+	}
 }
 
 // TestClock has a machine without a battery for its clock start in the past.

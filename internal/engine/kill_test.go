@@ -228,7 +228,7 @@ func checkKilled(t *testing.T, dir string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Store.DropDays(ctx, p.ID); err != nil {
+	if err := e.Store.DropDays(ctx, p.ID, 1, 0, killNow); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Derive(ctx, nil); err != nil {

@@ -31,7 +31,7 @@ func (e *Engine) Ready(ctx context.Context) []string {
 		problems = append(problems, err.Error())
 	}
 	h := e.Health()
-	if h.Beat.IsZero() {
+	if h.Rounds == 0 {
 		problems = append(problems, "starting: days are being derived for the first time")
 	}
 	if h.Err != nil {
@@ -70,7 +70,7 @@ func (m Metrics) Collect(out chan<- prometheus.Metric) {
 	e := m.Engine
 	h := e.Health()
 	counter("days_derived_total", "Days derived since the start.", float64(h.Derived))
-	gauge("up_to_date", "1 if the last round of deriving went well.", boolValue(h.Err == nil && !h.Beat.IsZero()))
+	gauge("up_to_date", "1 if the last round of deriving went well.", boolValue(h.Err == nil && h.Rounds > 0))
 	c, err := e.Store.Count(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(metric("records_stored", "Records with steps in the store."), err)

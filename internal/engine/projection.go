@@ -22,24 +22,27 @@ var (
 
 // Contents implements influx.Days.
 func (l Ledger) Contents(ctx context.Context, person string, from, to walking.Day) ([]influx.Content, error) {
-	p, err := l.Store.Person(ctx, person)
-	if err != nil {
-		return nil, err
-	}
-	days, err := l.Store.Days(ctx, p.ID, from, to)
-	if err != nil || len(days) == 0 {
-		return nil, err
-	}
-	merged, err := merge(ctx, &l.Store.Reader, p, days[0].Day, days[len(days)-1].Day)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]influx.Content, 0, len(days))
-	for _, s := range days {
-		_, detail := merged.Day(s.Day, p.Setting)
-		out = append(out, influx.Content{Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail})
-	}
-	return out, nil
+	var out []influx.Content
+	err := l.Store.Snapshot(ctx, func(r *store.Reader) error {
+		p, err := r.Person(ctx, person)
+		if err != nil {
+			return err
+		}
+		days, err := r.Days(ctx, p.ID, from, to)
+		if err != nil || len(days) == 0 {
+			return err
+		}
+		merged, err := merge(ctx, r, p, days[0].Day, days[len(days)-1].Day)
+		if err != nil {
+			return err
+		}
+		for _, s := range days {
+			_, detail := merged.Day(s.Day, p.Setting)
+			out = append(out, influx.Content{Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail})
+		}
+		return nil
+	})
+	return out, err
 }
 
 // Weeks implements influx.Days.
@@ -56,11 +59,16 @@ func (l Ledger) periods(ctx context.Context, person string, firsts []walking.Day
 	if len(firsts) == 0 {
 		return nil, nil
 	}
-	p, err := l.Store.Person(ctx, person)
-	if err != nil {
-		return nil, err
-	}
-	days, err := l.Store.Days(ctx, p.ID, slices.Min(firsts), last(slices.Max(firsts)))
+	var (
+		p    store.Person
+		days []walking.Summary
+	)
+	err := l.Store.Snapshot(ctx, func(r *store.Reader) (err error) {
+		if p, err = r.Person(ctx, person); err == nil {
+			days, err = r.Days(ctx, p.ID, slices.Min(firsts), last(slices.Max(firsts)))
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -186,23 +194,25 @@ func (e *Engine) Rebuild(ctx context.Context, person string) (influx.Stats, erro
 }
 
 // rebuildMoved clears and rebuilds the projection of people whose home zone has changed: their days now stand for other
-// instants. It is tried again until InfluxDB lets it.
-func (e *Engine) rebuildMoved(ctx context.Context) {
-	if e.Projector == nil {
-		return
-	}
+// instants. It reports whether nobody is left whose projection must be rebuilt.
+func (e *Engine) rebuildMoved(ctx context.Context) bool {
 	people, err := e.Store.Persons(ctx)
 	if err != nil {
-		return // the next derivation reports it
+		return false // the next derivation reports it
 	}
+	done := true
 	for _, p := range people {
-		if p.Rebuild && ctx.Err() == nil {
-			// The Projector logs and counts what goes wrong.
-			if _, err := e.Projector.Rebuild(ctx, p.Name); err == nil {
-				e.Log.Info("rebuilt the projection after a change of the home zone", "person", p.Name, "zone", p.Zones.Home().String())
-			}
+		if !p.Rebuild {
+			continue
 		}
+		// The Projector logs and counts what goes wrong.
+		if _, err := e.Projector.Rebuild(ctx, p.Name); err != nil {
+			done = false
+			continue
+		}
+		e.Log.Info("rebuilt the projection after a change of the home zone", "person", p.Name, "zone", p.Zones.Home().String())
 	}
+	return done
 }
 
 // Project projects all that is due. progress is called with what was done so far and the number of days that were due at

@@ -146,6 +146,7 @@ type part struct {
 func (p *part) settle() {
 	p.records = sortUnique(p.records, row.compare)
 	p.sessions = sortUnique(p.sessions, sessionRow.compare)
+	p.unworn = sortUnique(p.unworn, func(a, b msWindow) int { return cmp.Compare(a.start, b.start) })
 	reach := func(start, end int64) {
 		p.window.start, p.window.end = min(p.window.start, start), max(p.window.end, end)
 	}
@@ -240,7 +241,7 @@ func nullTime(t time.Time) sql.NullInt64 {
 	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
 }
 
-// sorted returns streams in the person's order.
+// sortRows returns streams in the person's order.
 func sortRows(rows []streamRow, preferred []walking.StreamKey) []streamRow {
 	byKey := map[walking.StreamKey]streamRow{}
 	streams := make([]walking.Stream, 0, len(rows))
@@ -264,9 +265,11 @@ type applier struct {
 	streams map[walking.StreamKey]*streamRow
 	order   []walking.StreamKey // before anything is stored
 
-	days  []dayRange // changed, in no order
-	known msWindow   // a change in here adds nothing to days
-	reach time.Duration
+	days    []dayRange // changed, in no order
+	known   msWindow   // a change in here adds nothing to days
+	ends    dayRange   // the days of the ends of the last change
+	between dayRange   // what daysBetween returns for them
+	reach   time.Duration
 }
 
 type dayRange struct{ from, to walking.Day }
@@ -292,7 +295,8 @@ func newApplier(ctx context.Context, tx *sql.Tx, personID int64) (*applier, erro
 	return a, nil
 }
 
-// stream adds a stream, or takes over what is newly known of it. SyncedThrough moves forward only and never past now.
+// stream adds a stream, or takes over what is newly known of it. SyncedThrough moves forward only and never past now;
+// one that is past now was told while the clock was ahead, and is overruled.
 func (a *applier) stream(st walking.Stream, now time.Time) (*streamRow, error) {
 	if st.SyncedThrough.After(now) {
 		st.SyncedThrough = now
@@ -308,7 +312,7 @@ func (a *applier) stream(st walking.Stream, now time.Time) (*streamRow, error) {
 		a.streams[st.StreamKey] = s
 		return s, err
 	}
-	if st.SyncedThrough.Before(s.SyncedThrough) {
+	if st.SyncedThrough.IsZero() || st.SyncedThrough.Before(s.SyncedThrough) && !s.SyncedThrough.After(now) {
 		st.SyncedThrough = s.SyncedThrough
 	}
 	s.Stream = st
@@ -323,6 +327,7 @@ func (a *applier) apply(s *streamRow, p part) (Changes, error) {
 	}
 	for _, x := range p.sessions {
 		s.longestMs = max(s.longestMs, x.end-x.start)
+		s.newest = max(s.newest, x.end)
 	}
 	var changes Changes
 	if p.window.start >= p.window.end {
@@ -557,7 +562,8 @@ func (a *applier) applyUnworn(s *streamRow, p part, _ *Changes) error {
 		return err
 	}
 	for _, old := range stored {
-		if slices.Contains(p.unworn, old) || !covered(p.covers, old.start) {
+		replaced := slices.ContainsFunc(p.unworn, func(u msWindow) bool { return u.start == old.start })
+		if slices.Contains(p.unworn, old) || !replaced && !covered(p.covers, old.start) {
 			continue
 		}
 		a.changed(old.start, old.end)
@@ -570,7 +576,7 @@ func (a *applier) applyUnworn(s *streamRow, p part, _ *Changes) error {
 			continue
 		}
 		a.changed(u.start, u.end)
-		if _, err := a.tx.ExecContext(a.ctx, "INSERT OR REPLACE INTO unworn (stream_id, start_ms, end_ms) VALUES (?, ?, ?)", s.id, u.start, u.end); err != nil {
+		if _, err := a.tx.ExecContext(a.ctx, "INSERT INTO unworn (stream_id, start_ms, end_ms) VALUES (?, ?, ?)", s.id, u.start, u.end); err != nil {
 			return err
 		}
 	}
@@ -583,17 +589,46 @@ func (a *applier) changed(startMs, endMs int64) {
 		return
 	}
 	z := a.person.Zones
-	from := z.Day(time.UnixMilli(startMs).Add(-a.reach))
-	to := z.Day(time.UnixMilli(endMs).Add(a.reach))
-	if n := len(a.days); n > 0 && from <= a.days[n-1].to+1 && to >= a.days[n-1].from-1 {
-		a.days[n-1].from, a.days[n-1].to = min(from, a.days[n-1].from), max(to, a.days[n-1].to)
+	ends := dayRange{z.Day(time.UnixMilli(startMs).Add(-a.reach)), z.Day(time.UnixMilli(endMs).Add(a.reach))}
+	if ends != a.ends {
+		a.ends, a.between = ends, daysBetween(z, ends.from, ends.to)
+	}
+	d := a.between
+	if n := len(a.days); n > 0 && d.from <= a.days[n-1].to+1 && d.to >= a.days[n-1].from-1 {
+		a.days[n-1] = dayRange{min(d.from, a.days[n-1].from), max(d.to, a.days[n-1].to)}
 	} else {
-		a.days = append(a.days, dayRange{min(from, to), max(from, to)})
+		a.days = append(a.days, d)
 	}
 	// Within one day of one zone everything else marks the same days.
-	if spans := z.Spans(from); from == to && len(spans) == 1 {
+	if spans := z.Spans(d.from); d.from == d.to && len(spans) == 1 {
 		a.known = msWindow{spans[0].Start.Add(a.reach).UnixMilli(), spans[0].End.Add(-a.reach).UnixMilli()}
 	}
+}
+
+// daysBetween returns the days that have instants between those of two days. These are the days between the two, and on
+// journeys over the date line one or two beside them.
+func daysBetween(z walking.Timeline, from, to walking.Day) dayRange {
+	out := dayRange{min(from, to), max(from, to)}
+	var all walking.Window
+	for d := out.from; d <= out.to; d++ {
+		for _, s := range z.Spans(d) {
+			if all.Empty() {
+				all = s
+			}
+			if s.Start.Before(all.Start) {
+				all.Start = s.Start
+			}
+			if s.End.After(all.End) {
+				all.End = s.End
+			}
+		}
+	}
+	for d := min(from, to) - 2; d <= max(from, to)+2; d++ {
+		if slices.ContainsFunc(z.Spans(d), all.Overlaps) {
+			out.from, out.to = min(out.from, d), max(out.to, d)
+		}
+	}
+	return out
 }
 
 // finish stores what is known of the streams and marks the changed days.
@@ -618,6 +653,19 @@ func (a *applier) finish() error {
 		if err := invalidateAll(a.ctx, a.tx, a.person.ID); err != nil {
 			return err
 		}
+	}
+	if len(a.days) == 0 {
+		return nil
+	}
+	var first sql.NullInt64
+	if err := a.tx.QueryRowContext(a.ctx, "SELECT min(day) FROM day WHERE person_id = ?", a.person.ID).Scan(&first); err != nil {
+		return err
+	}
+	earliest := slices.MinFunc(a.days, func(x, y dayRange) int { return cmp.Compare(x.from, y.from) }).from
+	if first.Valid && earliest < walking.Day(first.Int64) {
+		// The days between older data and the first derived day, also those without any, so that none of them is missing
+		// should their derivation be broken off.
+		a.days = append(a.days, dayRange{earliest, walking.Day(first.Int64) - 1})
 	}
 	for _, d := range a.days {
 		if err := invalidate(a.ctx, a.tx, a.person.ID, d.from, d.to); err != nil {

@@ -21,7 +21,7 @@ type Mark struct {
 
 // Streams returns a person's streams in priority order.
 func (r *Reader) Streams(ctx context.Context, p Person) ([]walking.Stream, error) {
-	rows, err := streamRows(ctx, r.db, p.ID)
+	rows, err := streamRows(ctx, r.q(), p.ID)
 	if err != nil {
 		return nil, fmt.Errorf("store: read streams: %w", err)
 	}
@@ -35,7 +35,7 @@ func (r *Reader) Streams(ctx context.Context, p Person) ([]walking.Stream, error
 // Inputs returns all that a merge needs to derive the days that lie in w: every stream in priority order with the
 // records, less their offsets, and the sessions that can reach into w.
 func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walking.Input, error) {
-	rows, err := streamRows(ctx, r.db, p.ID)
+	rows, err := streamRows(ctx, r.q(), p.ID)
 	if err != nil {
 		return nil, fmt.Errorf("store: read streams: %w", err)
 	}
@@ -54,7 +54,7 @@ func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walk
 		if in.Sessions, err = r.sessions(ctx, s.id, from, to); err != nil {
 			return nil, fmt.Errorf("store: read sessions: %w", err)
 		}
-		err := query(ctx, r.db, "SELECT start_ms, end_ms FROM unworn WHERE stream_id = ? AND start_ms < ? AND end_ms > ? ORDER BY start_ms",
+		err := query(ctx, r.q(), "SELECT start_ms, end_ms FROM unworn WHERE stream_id = ? AND start_ms < ? AND end_ms > ? ORDER BY start_ms",
 			[]any{s.id, to, from}, func(scan func(...any) error) error {
 				var u msWindow
 				err := scan(&u.start, &u.end)
@@ -71,8 +71,16 @@ func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walk
 
 // records reads a stream's records, without their offsets, which a merge does not need.
 func (r *Reader) records(ctx context.Context, streamID, from, to int64) ([]walking.Record, error) {
+	conn := r.conn
+	if conn == nil {
+		var err error
+		if conn, err = r.db.Conn(ctx); err != nil {
+			return nil, readable(r.path, err)
+		}
+		defer conn.Close()
+	}
 	var out []walking.Record
-	err := eachRow(ctx, r.db, "SELECT start_ms, duration_ms, steps, NULL FROM record "+
+	err := eachRow(ctx, conn, "SELECT start_ms, duration_ms, steps, NULL FROM record "+
 		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, duration_ms",
 		[]int64{streamID, from, to}, func(x row) {
 			out = append(out, walking.Record{
@@ -84,12 +92,8 @@ func (r *Reader) records(ctx context.Context, streamID, from, to int64) ([]walki
 
 // eachRow calls f for each row of the answer to a query for start, duration, steps and offset. There are thousands to
 // a day's work, so it asks the driver itself: package sql would spend as much time on each row as SQLite does.
-func eachRow(ctx context.Context, db *sql.DB, query string, args []int64, f func(row)) (err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return readable(FileName, err)
-	}
-	defer func() { err = errors.Join(readable(FileName, err), conn.Close()) }()
+func eachRow(ctx context.Context, conn *sql.Conn, query string, args []int64, f func(row)) (err error) {
+	defer func() { err = readable(FileName, err) }()
 	var named []driver.NamedValue
 	for i, a := range args {
 		named = append(named, driver.NamedValue{Ordinal: i + 1, Value: a})
@@ -122,7 +126,7 @@ func eachRow(ctx context.Context, db *sql.DB, query string, args []int64, f func
 
 func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walking.Session, error) {
 	var out []walking.Session
-	err := query(ctx, r.db, "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
+	err := query(ctx, r.q(), "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
 		"ORDER BY start_ms, end_ms, kind", []any{streamID, from, to}, func(scan func(...any) error) error {
 		var x sessionRow
 		if err := scan(&x.start, &x.end, &x.kind, &x.moving, &x.steps); err != nil {
@@ -140,7 +144,7 @@ func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walk
 // FirstInstant returns when the person's data begins. There is none yet if ok is false.
 func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time, ok bool, err error) {
 	var ms sql.NullInt64
-	err = r.db.QueryRowContext(ctx, `SELECT min(ms) FROM (
+	err = r.q().QueryRowContext(ctx, `SELECT min(ms) FROM (
 		SELECT (SELECT min(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
 		UNION ALL
 		SELECT (SELECT min(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
@@ -150,20 +154,27 @@ func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time,
 	return timeOf(ms), ms.Valid, nil
 }
 
-// NewestInstant returns the latest instant that anything in the store tells of: the end of a record, or an arrival.
-// A clock that is before it is wrong. It is zero for an empty store.
+// NewestInstant returns the latest end of a record or session that was ever stored. A clock that is before it is wrong.
+// It is zero for an empty store. When data arrived does not count: a clock that was ahead once, and is right again, would
+// then seem to be wrong for as long as it had been ahead.
 func (r *Reader) NewestInstant(ctx context.Context) (time.Time, error) {
-	var ms sql.NullInt64
-	if err := r.db.QueryRowContext(ctx, "SELECT max(max(coalesce(newest_ms, last_arrival_ms), last_arrival_ms)) FROM stream").Scan(&ms); err != nil {
+	t, err := newestInstant(ctx, r.q())
+	if err != nil {
 		return time.Time{}, fmt.Errorf("store: read the newest instant: %w", err)
 	}
-	return timeOf(ms), nil
+	return t, nil
+}
+
+func newestInstant(ctx context.Context, q queryer) (time.Time, error) {
+	var ms sql.NullInt64
+	err := q.QueryRowContext(ctx, "SELECT max(newest_ms) FROM stream").Scan(&ms)
+	return timeOf(ms), err
 }
 
 // DayRange returns the first and the last derived day. There is none yet if ok is false.
 func (r *Reader) DayRange(ctx context.Context, personID int64) (first, last walking.Day, ok bool, err error) {
 	var a, b sql.NullInt64
-	err = r.db.QueryRowContext(ctx, "SELECT (SELECT min(day) FROM day WHERE person_id = ?1), (SELECT max(day) FROM day WHERE person_id = ?1)",
+	err = r.q().QueryRowContext(ctx, "SELECT (SELECT min(day) FROM day WHERE person_id = ?1), (SELECT max(day) FROM day WHERE person_id = ?1)",
 		personID).Scan(&a, &b)
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("store: read days: %w", err)
@@ -174,7 +185,7 @@ func (r *Reader) DayRange(ctx context.Context, personID int64) (first, last walk
 // OpenDays returns the derived days that are not closed, in order.
 func (r *Reader) OpenDays(ctx context.Context, personID int64) ([]walking.Day, error) {
 	var out []walking.Day
-	err := query(ctx, r.db, "SELECT day FROM day WHERE person_id = ? AND closed = 0 ORDER BY day", []any{personID},
+	err := query(ctx, r.q(), "SELECT day FROM day WHERE person_id = ? AND closed = 0 ORDER BY day", []any{personID},
 		func(scan func(...any) error) error {
 			var d walking.Day
 			err := scan(&d)
@@ -190,7 +201,7 @@ func (r *Reader) OpenDays(ctx context.Context, personID int64) ([]walking.Day, e
 // Stale returns the days that are to be derived again, in order.
 func (r *Reader) Stale(ctx context.Context, personID int64) ([]Mark, error) {
 	var out []Mark
-	err := query(ctx, r.db, "SELECT day, revision FROM stale WHERE person_id = ? ORDER BY day", []any{personID},
+	err := query(ctx, r.q(), "SELECT day, revision FROM stale WHERE person_id = ? ORDER BY day", []any{personID},
 		func(scan func(...any) error) error {
 			var m Mark
 			err := scan(&m.Day, &m.Revision)
@@ -206,7 +217,7 @@ func (r *Reader) Stale(ctx context.Context, personID int64) ([]Mark, error) {
 // Days returns the derived days from … to, inclusive, in order.
 func (r *Reader) Days(ctx context.Context, personID int64, from, to walking.Day) ([]walking.Summary, error) {
 	var out []walking.Summary
-	err := query(ctx, r.db, "SELECT summary FROM day WHERE person_id = ? AND day BETWEEN ? AND ? ORDER BY day", []any{personID, from, to},
+	err := query(ctx, r.q(), "SELECT summary FROM day WHERE person_id = ? AND day BETWEEN ? AND ? ORDER BY day", []any{personID, from, to},
 		func(scan func(...any) error) error {
 			var (
 				b []byte
@@ -282,7 +293,7 @@ func (r *Reader) Count(ctx context.Context) (Counts, error) {
 		c     Counts
 		since sql.NullInt64
 	)
-	err := r.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM stream), (SELECT count(*) FROM day),
+	err := r.q().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM stream), (SELECT count(*) FROM day),
 		(SELECT coalesce(sum(records), 0) FROM stream), (SELECT count(*) FROM stale), (SELECT count(*) FROM due), (SELECT min(since_ms) FROM due)`).
 		Scan(&c.Persons, &c.Streams, &c.Days, &c.Records, &c.Stale, &c.Due, &since)
 	if err != nil {
@@ -302,7 +313,7 @@ type PersonDay struct {
 // days of people whose projection must be cleared first are left out.
 func (r *Reader) Due(ctx context.Context, limit int) ([]PersonDay, error) {
 	var out []PersonDay
-	err := query(ctx, r.db, `SELECT person_id, day, revision FROM (
+	err := query(ctx, r.q(), `SELECT person_id, day, revision FROM (
 		SELECT * FROM due WHERE person_id = (
 			SELECT min(person_id) FROM due JOIN person ON person.id = person_id WHERE rebuild = 0) ORDER BY day DESC LIMIT ?) ORDER BY day`,
 		[]any{limit}, func(scan func(...any) error) error {
@@ -330,7 +341,7 @@ type Projected struct {
 // Projected returns what the days from … to, inclusive, last wrote.
 func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking.Day) ([]Projected, error) {
 	var out []Projected
-	err := query(ctx, r.db, "SELECT day, measurement, sum, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
+	err := query(ctx, r.q(), "SELECT day, measurement, sum, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
 		[]any{personID, from, to}, func(scan func(...any) error) error {
 			p := Projected{PersonID: personID}
 			err := scan(&p.Day, &p.Measurement, &p.Sum, &p.Keys)
@@ -410,7 +421,7 @@ func (s *Store) reproject(ctx context.Context, what string, personID int64, now 
 // LastInstant returns the latest start of a record or session of the person; zero if there is none.
 func (r *Reader) LastInstant(ctx context.Context, personID int64) (time.Time, error) {
 	var ms sql.NullInt64
-	err := r.db.QueryRowContext(ctx, `SELECT max(ms) FROM (
+	err := r.q().QueryRowContext(ctx, `SELECT max(ms) FROM (
 		SELECT (SELECT max(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
 		UNION ALL
 		SELECT (SELECT max(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
@@ -420,10 +431,16 @@ func (r *Reader) LastInstant(ctx context.Context, personID int64) (time.Time, er
 	return timeOf(ms), nil
 }
 
-// DropDays drops a person's derived days; they are derived again from the records.
-func (s *Store) DropDays(ctx context.Context, personID int64) error {
+// DropDays drops a person's derived days before first and after last, all if last is before first, and marks them as
+// due, so that the projection takes them back.
+func (s *Store) DropDays(ctx context.Context, personID int64, first, last walking.Day, now time.Time) error {
 	return s.write(ctx, "drop days", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM day WHERE person_id = ?", personID)
+		const dropped = " FROM day WHERE person_id = ?1 AND (day < ?2 OR day > ?3)"
+		if _, err := tx.ExecContext(ctx, "INSERT INTO due (person_id, day, revision, since_ms) SELECT person_id, day, 1, ?4"+
+			dropped+" ON CONFLICT DO UPDATE SET revision = revision + 1", personID, first, last, now.UnixMilli()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "DELETE"+dropped, personID, first, last)
 		return err
 	})
 }

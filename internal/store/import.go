@@ -314,7 +314,9 @@ func (im *Import) Commit(now time.Time) (ImportResult, error) {
 func (im *Import) commitStream(personID int64, s *stagedStream, now time.Time, stored *int) error {
 	completeAt := int64(neverMs)
 	for _, c := range s.covers {
-		completeAt = max(completeAt, c.end)
+		if c.start <= 0 { // from ever: a full export, made at the end of it
+			completeAt = max(completeAt, c.end)
+		}
 	}
 	s.sessions = sortUnique(s.sessions, sessionRow.compare)
 	// The chunks tile all time, so that every stored record that is covered meets what the file has there.
@@ -351,7 +353,7 @@ func (im *Import) commitStream(personID int64, s *stagedStream, now time.Time, s
 			if err != nil {
 				return err
 			}
-			if p.keepOld = completeAt < st.completeAt; p.keepOld {
+			if p.keepOld = completeAt != neverMs && completeAt < st.completeAt; p.keepOld {
 				p.covers = nil // an older export than one that was imported: it can only add
 			}
 			if last && completeAt > st.completeAt {
@@ -383,7 +385,12 @@ func (im *Import) chunk(streamID int64, before []row) ([]row, error) {
 		after = before[len(before)-1]
 	}
 	rows := before[:0] // read no more
-	err := eachRow(im.ctx, im.db, "SELECT start_ms, duration_ms, steps, offset_s FROM record "+
+	conn, err := im.db.Conn(im.ctx)
+	if err != nil {
+		return nil, im.failed(err)
+	}
+	defer conn.Close()
+	err = eachRow(im.ctx, conn, "SELECT start_ms, duration_ms, steps, offset_s FROM record "+
 		"WHERE stream_id = ? AND (start_ms, duration_ms) > (?, ?) ORDER BY start_ms, duration_ms LIMIT ?",
 		[]int64{streamID, after.start, after.duration, chunkRows + 1}, func(x row) { rows = append(rows, x) })
 	return rows, im.failed(err)

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -147,5 +148,73 @@ func TestOpenRemovesWhatAKilledImportLeft(t *testing.T) {
 	open(t, dir)
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is still there: %v", left, err)
+	}
+}
+
+// TestImportBrokenOff breaks an import off between two chunks. Importing the file again completes it, sessions at the edge of
+// a chunk included.
+func TestImportBrokenOff(t *testing.T) {
+	s := open(t, t.TempDir())
+	many := minutes(noon.AddDate(0, 0, -30), make([]float64, 30000)...)
+	fill := func(im *store.Import) error {
+		err := export(later, many...)(im)
+		for i := 19999; i <= 20001; i++ {
+			x := walking.Session{Start: many[i].Start, End: many[i].End(), Kind: walking.Walk}
+			err = errors.Join(err, im.Session("", phone, x))
+		}
+		return err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	im, err := s.NewImport(ctx, store.ImportOptions{Person: "me", Zone: time.UTC, Progress: func(_, stored int) {
+		if stored > 0 {
+			cancel()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(im); err != nil {
+		t.Fatal(err)
+	}
+	r, err := im.Commit(later)
+	if !errors.Is(err, context.Canceled) || r.Added == 0 || r.Added > 29000 {
+		t.Fatalf("%+v, %v: want a part, and context.Canceled", r, err)
+	}
+	if err := im.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := person(t, s)
+	if streams, err := s.Streams(t.Context(), p); err != nil || !streams[0].SyncedThrough.IsZero() {
+		t.Errorf("half a file counts as complete: %v, %v", streams, err)
+	}
+	again, err := importThat(t, s, store.ImportOptions{}, fill)
+	if err != nil || again.Unchanged != r.Added || again.Added != 30003-r.Added {
+		t.Errorf("again: %+v after %+v, %v", again, r, err)
+	}
+	// Without the sessions around the edge: all are gone, none twice.
+	r, err = importThat(t, s, store.ImportOptions{}, export(later, many...))
+	if err != nil || r.Removed != 3 || r.Unchanged != 30000 {
+		t.Errorf("without sessions: %+v, %v", r, err)
+	}
+}
+
+// TestImportOfAnEarlierPart imports two files that tell a part of the time each, the later first. Neither is older than the
+// other: a corrected value of the earlier part is taken over.
+func TestImportOfAnEarlierPart(t *testing.T) {
+	s := open(t, t.TempDir())
+	part := func(start time.Time, steps float64) func(*store.Import) error {
+		return func(im *store.Import) error {
+			return errors.Join(im.Record("", watch, minutes(start, steps)[0]),
+				im.Covers("", watch, walking.Window{Start: start, End: start.Add(24 * time.Hour)}))
+		}
+	}
+	for i, fill := range []func(*store.Import) error{part(noon, 5), part(noon.AddDate(0, 0, -7), 6), part(noon.AddDate(0, 0, -7), 7)} {
+		r, err := importThat(t, s, store.ImportOptions{}, fill)
+		if want := (store.Changes{Added: 1}); err != nil || i < 2 && r.Changes != want {
+			t.Errorf("%d: %+v, %v", i, r.Changes, err)
+		}
+		if want := (store.Changes{Replaced: 1}); i == 2 && r.Changes != want {
+			t.Errorf("a correction: %+v, want %+v", r.Changes, want)
+		}
 	}
 }

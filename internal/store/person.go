@@ -40,7 +40,7 @@ type Settings struct {
 
 // Persons returns everybody in the store, by name.
 func (r *Reader) Persons(ctx context.Context) ([]Person, error) {
-	people, err := persons(ctx, r.db)
+	people, err := persons(ctx, r.q())
 	if err != nil {
 		return nil, fmt.Errorf("store: read persons: %w", err)
 	}
@@ -162,8 +162,7 @@ func query(ctx context.Context, q queryer, sql string, args []any, row func(scan
 // EnsurePerson adds a person if there is none of that name. The zone of one who is there stays as it is.
 func (s *Store) EnsurePerson(ctx context.Context, name string, home *time.Location) (Person, error) {
 	err := s.write(ctx, "add a person", func(tx *sql.Tx) error {
-		_, err := ensurePerson(ctx, tx, name, home)
-		return err
+		return ensurePerson(ctx, tx, name, home)
 	})
 	if err != nil {
 		return Person{}, err
@@ -171,21 +170,24 @@ func (s *Store) EnsurePerson(ctx context.Context, name string, home *time.Locati
 	return s.Person(ctx, name)
 }
 
-func ensurePerson(ctx context.Context, tx *sql.Tx, name string, home *time.Location) (added bool, err error) {
-	res, err := tx.ExecContext(ctx, "INSERT INTO person (name, zone, estimator) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
+func ensurePerson(ctx context.Context, tx *sql.Tx, name string, home *time.Location) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO person (name, zone, estimator) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
 		name, home.String(), walking.Estimator)
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	return n > 0, err
+	return err
 }
 
 // Configure brings the people in the store in line with the config, and marks the days as stale that a changed setting
-// changes. A changed target holds from today on. People who are not in the config stay as they are. A new estimator
-// makes all days of everybody stale.
+// changes. A changed target holds from today on; while the clock is wrong, today is the day of the newest data. People who
+// are not in the config stay as they are. A new estimator makes all days of everybody stale.
 func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Time) error {
 	return s.write(ctx, "apply the config", func(tx *sql.Tx) error {
+		newest, err := newestInstant(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if now.Before(newest) {
+			now = newest // else a target of 1970 would hold for all that has been since
+		}
 		for _, set := range settings {
 			if err := configure(ctx, tx, set, now); err != nil {
 				return fmt.Errorf("person %s: %w", set.Name, err)
@@ -211,8 +213,7 @@ func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Tim
 }
 
 func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) error {
-	added, err := ensurePerson(ctx, tx, set.Name, set.Zone)
-	if err != nil {
+	if err := ensurePerson(ctx, tx, set.Name, set.Zone); err != nil {
 		return err
 	}
 	people, err := persons(ctx, tx)
@@ -220,20 +221,8 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 		return err
 	}
 	p := people[slices.IndexFunc(people, func(p Person) bool { return p.Name == set.Name })]
-	if target := lastTarget(p.Targets); target != set.Target || len(p.Targets) == 0 {
-		from := p.Zones.Day(now)
-		if added || len(p.Targets) == 0 {
-			from = walking.DayOf(1900, time.January, 1) // it has always been the target
-		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO target (person_id, from_day, minutes) VALUES (?, ?, ?) "+
-			"ON CONFLICT DO UPDATE SET minutes = excluded.minutes", p.ID, from, set.Target); err != nil {
-			return err
-		}
-		if len(p.Targets) > 0 || set.Target != walking.DefaultTarget {
-			if err := invalidateFrom(ctx, tx, p.ID, from); err != nil {
-				return err
-			}
-		}
+	if err := setTarget(ctx, tx, p, set.Target, p.Zones.Day(now)); err != nil {
+		return err
 	}
 	preferred, err := json.Marshal(append([]walking.StreamKey{}, set.Preferred...))
 	if err != nil {
@@ -243,9 +232,12 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 	if set.Limited {
 		walks = "limited"
 	}
-	moved := p.Zones.Home().String() != set.Zone.String()
+	moved, err := daysMoved(ctx, tx, p, set.Zone)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, "UPDATE person SET zone = ?, walking = ?, quiet = ?, preferred = ?, rebuild = rebuild OR ? WHERE id = ?",
-		set.Zone.String(), walks, set.Quiet.String(), string(preferred), moved && !added, p.ID); err != nil {
+		set.Zone.String(), walks, set.Quiet.String(), string(preferred), moved, p.ID); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM travel WHERE person_id = ?", p.ID); err != nil {
@@ -268,8 +260,48 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 	return nil
 }
 
-func lastTarget(targets []walking.Target) float64 {
-	return walking.TargetOn(targets, 1<<30)
+// setTarget puts a target in force from today on, or from ever if the person has none yet. One that is to come was set
+// while the clock was ahead, and is dropped.
+func setTarget(ctx context.Context, tx *sql.Tx, p Person, minutes float64, today walking.Day) error {
+	res, err := tx.ExecContext(ctx, "DELETE FROM target WHERE person_id = ? AND from_day > ?", p.ID, today)
+	if err != nil {
+		return err
+	}
+	dropped, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	from, known := today, len(p.Targets) > 0
+	if !known {
+		from = walking.DayOf(1900, time.January, 1)
+	}
+	before := walking.TargetOn(p.Targets, today)
+	if before != minutes || !known {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO target (person_id, from_day, minutes) VALUES (?, ?, ?) "+
+			"ON CONFLICT DO UPDATE SET minutes = excluded.minutes", p.ID, from, minutes); err != nil {
+			return err
+		}
+	}
+	if before == minutes && dropped == 0 {
+		return nil
+	}
+	return invalidateFrom(ctx, tx, p.ID, from)
+}
+
+// daysMoved reports whether days that are in the projection begin at other instants with another home zone. A zone can
+// change its name only, as Asia/Calcutta did.
+func daysMoved(ctx context.Context, tx *sql.Tx, p Person, home *time.Location) (bool, error) {
+	if p.Zones.Home().String() == home.String() {
+		return false, nil
+	}
+	moved := false
+	err := query(ctx, tx, "SELECT DISTINCT day FROM projected WHERE person_id = ?", []any{p.ID}, func(scan func(...any) error) error {
+		var d walking.Day
+		err := scan(&d)
+		moved = moved || !d.In(home).Equal(d.In(p.Zones.Home()))
+		return err
+	})
+	return moved, err
 }
 
 // SetNotWorn marks a day as one on which nothing was worn, so that it does not count, or takes the mark away.
@@ -295,11 +327,12 @@ func invalidate(ctx context.Context, tx *sql.Tx, personID int64, from, to walkin
 	return err
 }
 
-// invalidateFrom marks all derived days from a day on as stale.
+// invalidateFrom marks all derived days from a day on as stale, and those that are marked already once more: somebody may
+// be deriving them for the first time.
 func invalidateFrom(ctx context.Context, tx *sql.Tx, personID int64, from walking.Day) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO stale (person_id, day, revision)
-		SELECT person_id, day, 1 FROM day WHERE person_id = ? AND day >= ?
-		ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, from)
+		SELECT ?1, day, 1 FROM (SELECT day FROM day WHERE person_id = ?1 UNION SELECT day FROM stale WHERE person_id = ?1)
+		WHERE day >= ?2 ON CONFLICT DO UPDATE SET revision = revision + 1`, personID, from)
 	return err
 }
 

@@ -8,8 +8,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +18,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
-	_ "modernc.org/sqlite" // the driver
+	"golang.org/x/sys/unix"
+	"modernc.org/sqlite" // also the driver
 )
 
 // FileName is the name of the database in the data folder.
@@ -34,7 +36,38 @@ var migrations embed.FS
 // A Reader reads a store. Its methods may be used by several goroutines at once.
 type Reader struct {
 	db   *sql.DB
+	conn *sql.Conn // inside of Snapshot
 	path string
+}
+
+// Snapshot calls f with a Reader that sees one state of the store, whatever is written meanwhile. It must not outlive f,
+// and only one goroutine at a time may use it.
+func (r *Reader) Snapshot(ctx context.Context, f func(*Reader) error) (err error) {
+	conn, err := r.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("store: %w", readable(r.path, err))
+	}
+	defer func() {
+		if _, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); ignoreDone(rollbackErr) != nil {
+			// Whoever had this connection next would still be in the old state.
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+		if closeErr := conn.Close(); err == nil && !errors.Is(closeErr, sql.ErrConnDone) {
+			err = closeErr
+		}
+	}()
+	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return fmt.Errorf("store: %w", readable(r.path, err))
+	}
+	return f(&Reader{db: r.db, conn: conn, path: r.path})
+}
+
+// q returns what questions are to be put to.
+func (r *Reader) q() queryer {
+	if r.conn != nil {
+		return r.conn
+	}
+	return r.db
 }
 
 // A Store is the one owner of a data folder: it reads and writes.
@@ -43,6 +76,9 @@ type Store struct {
 	w    *sql.DB // a single connection
 	dir  string
 	lock *os.File
+
+	failed  atomic.Bool // the last write
+	minRoom uint64
 }
 
 // Open opens the store in dir for writing, and makes the folder and the database if they are not there. The folder is
@@ -56,14 +92,14 @@ func Open(ctx context.Context, dir string) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, lock: lock, Reader: Reader{path: filepath.Join(dir, FileName)}}
+	path := filepath.Join(dir, FileName)
+	s := &Store{dir: dir, lock: lock, minRoom: minRoom, Reader: Reader{path: path}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	path := filepath.Join(dir, FileName)
-	if _, err := inspect(ctx, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := inspect(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if err := removeStaging(dir); err != nil {
@@ -95,7 +131,7 @@ func Open(ctx context.Context, dir string) (_ *Store, err error) {
 // no store yet.
 func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 	path := filepath.Join(dir, FileName)
-	version, err := inspect(ctx, path)
+	version, err := inspect(path)
 	if err != nil {
 		return nil, err
 	}
@@ -153,66 +189,6 @@ func openDB(path string, params ...string) (*sql.DB, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	return db, nil
-}
-
-// inspect looks at the file without changing a byte of it and returns its schema version. The header is read by hand,
-// because SQLite itself may write to a file that it opens.
-func inspect(ctx context.Context, path string) (version int, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, fmt.Errorf("store: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("store: %w", err)
-	}
-	wal, walErr := os.Stat(path + "-wal")
-	hasWAL := walErr == nil && wal.Size() > 0
-	if info.Size() == 0 && !hasWAL {
-		return 0, nil // made, and killed before the first write
-	}
-	var header [100]byte
-	if _, err := f.ReadAt(header[:], 0); err != nil && info.Size() >= int64(len(header)) {
-		return 0, fmt.Errorf("store: %w", err)
-	}
-	corrupt := func(problem string) error {
-		return &FileError{
-			Path: path, Problem: problem, Corrupt: true,
-			Remedy: "put back a backup made by `walkd backup`, or move the file away and import again",
-		}
-	}
-	if info.Size() > 0 && string(header[:16]) != "SQLite format 3\x00" {
-		return 0, corrupt("is not a SQLite database")
-	}
-	pageSize := int64(binary.BigEndian.Uint16(header[16:]))
-	if pageSize == 1 {
-		pageSize = 65536
-	}
-	pages := int64(binary.BigEndian.Uint32(header[28:]))
-	if !hasWAL && pages > 0 && info.Size() < pages*pageSize {
-		return 0, corrupt(fmt.Sprintf("is cut off: it has %d bytes of %d", info.Size(), pages*pageSize))
-	}
-	if !hasWAL {
-		version = int(binary.BigEndian.Uint32(header[60:]))
-		if id := binary.BigEndian.Uint32(header[68:]); id != applicationID && (version != 0 || pages > 1) {
-			return 0, &FileError{
-				Path: path, Problem: "is a database of another program",
-				Remedy: "choose another data folder with --data-dir or data_dir",
-			}
-		}
-		return version, checkVersion(path, version)
-	}
-	// What is in the write-ahead log counts as well, and only SQLite can read that.
-	db, err := openReadDB(path)
-	if err != nil {
-		return 0, err
-	}
-	defer db.Close()
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return 0, readable(path, err)
-	}
-	return version, checkVersion(path, version)
 }
 
 func checkVersion(path string, version int) error {
@@ -290,10 +266,15 @@ func ignoreDone(err error) error {
 
 // write runs f in a writing transaction.
 func (s *Store) write(ctx context.Context, what string, f func(*sql.Tx) error) error {
-	if err := inTx(ctx, s.w, f); err != nil {
-		return fmt.Errorf("store: %s: %w", what, readable(filepath.Join(s.dir, FileName), err))
+	err := inTx(ctx, s.w, f)
+	if err == nil {
+		s.failed.Store(false)
+		return nil
 	}
-	return nil
+	if errors.As(err, new(*sqlite.Error)) {
+		s.failed.Store(true)
+	}
+	return fmt.Errorf("store: %s: %w", what, readable(s.path, err))
 }
 
 // Backup writes a whole and consistent copy of the store to path, readable by its owner only since it may hold tokens.
@@ -340,7 +321,7 @@ func (r *Reader) Backup(ctx context.Context, path string) error {
 
 // Check reads the whole database and returns what is wrong with it; nothing if it is sound.
 func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
-	err = query(ctx, r.db, "PRAGMA integrity_check(20)", nil, func(scan func(...any) error) error {
+	err = query(ctx, r.q(), "PRAGMA integrity_check(20)", nil, func(scan func(...any) error) error {
 		var line string
 		if err := scan(&line); err != nil {
 			return err
@@ -351,7 +332,7 @@ func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
 		return nil
 	})
 	if err == nil {
-		err = query(ctx, r.db, "SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1", nil, func(scan func(...any) error) error {
+		err = query(ctx, r.q(), "SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1", nil, func(scan func(...any) error) error {
 			var (
 				table string
 				n     int
@@ -371,8 +352,31 @@ func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
 	return problems, nil
 }
 
-// Writable returns an error if the store cannot be written to.
+// minRoom is how much room the disk must have: less than this is gone with a day's data.
+const minRoom = 8 << 20
+
+// Writable returns an error if the store cannot be written to: because the disk is full or read-only, or because the
+// write before failed and writing does so still. Otherwise asking writes nothing.
 func (s *Store) Writable(ctx context.Context) error {
-	// Taking the write lock and giving it back writes nothing, so that asking often costs no disk.
-	return s.write(ctx, "ask whether it can be written to", func(*sql.Tx) error { return nil })
+	if err := unix.Access(s.dir, unix.W_OK); err != nil {
+		return fmt.Errorf("store: cannot write into %s: %w: make it writable for the user that runs walkd", s.dir, err)
+	}
+	left, err := room(s.dir)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if left < s.minRoom {
+		return fmt.Errorf("store: %w (%d KiB are left in %s)", ErrFull, left>>10, s.dir)
+	}
+	return s.write(ctx, "ask whether it can be written to", func(tx *sql.Tx) error {
+		if !s.failed.Load() {
+			return nil // taking the write lock and giving it back writes nothing
+		}
+		newest, err := newestVersion()
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(newest))
+		return err
+	})
 }

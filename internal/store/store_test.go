@@ -374,10 +374,254 @@ func TestConfigure(t *testing.T) {
 	if p = configure(noon); len(staleDays(t, &s.Reader, p)) != len(derived) || p.Rebuild {
 		t.Errorf("after a journey: stale %v, want all; rebuild %v", staleDays(t, &s.Reader, p), p.Rebuild)
 	}
+	settle(t, s, p)
 	set.Zone = time.UTC
+	if p = configure(noon); p.Rebuild || len(staleDays(t, &s.Reader, p)) != len(derived) {
+		t.Errorf("a new home without a projection: rebuild %v, stale %v", p.Rebuild, staleDays(t, &s.Reader, p))
+	}
+	if err := s.PutProjected(t.Context(), []store.Projected{{PersonID: p.ID, Day: day1, Measurement: 1, Sum: 1, Keys: []byte{1}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if set.Zone, err = time.LoadLocation("Etc/UTC"); err != nil {
+		t.Fatal(err)
+	}
+	if p = configure(noon); p.Rebuild || p.Zones.Home().String() != "Etc/UTC" {
+		t.Errorf("the same zone by another name: rebuild %v, home %s", p.Rebuild, p.Zones.Home())
+	}
+	set.Zone = oslo
 	if p = configure(noon); !p.Rebuild {
 		t.Error("a new home zone does not ask for a rebuild of the projection")
 	}
+	if err := s.Configure(t.Context(), nil, noon); err != nil { // taken out of the config, and put back
+		t.Fatal(err)
+	}
+	if p = configure(noon); !p.Rebuild {
+		t.Error("the rebuild is forgotten before it was done")
+	}
+}
+
+// TestTargets changes the target more often, and by clocks that are wrong.
+func TestTargets(t *testing.T) {
+	s := open(t, t.TempDir())
+	apply(t, s, person(t, s), batch(watch, minutes(noon, 5)))
+	steps := []struct {
+		name   string
+		now    time.Time
+		target float64
+		want   []float64 // the day before day1, on it, and five years later
+	}{
+		{"first", noon, 100, []float64{100, 100, 100}},
+		{"changed", noon.Add(time.Hour), 60, []float64{100, 60, 60}},
+		{"changed again on that day", noon.Add(2 * time.Hour), 90, []float64{100, 90, 90}},
+		{"changed while the clock is behind", time.Unix(0, 0), 80, []float64{100, 80, 80}},
+		{"changed while the clock is ahead", noon.AddDate(4, 0, 0), 50, []float64{100, 80, 50}},
+		{"the clock is right again", noon.Add(4 * time.Hour), 50, []float64{100, 50, 50}},
+		{"back to the first", noon.Add(5 * time.Hour), 100, []float64{100, 100, 100}},
+	}
+	for _, tt := range steps {
+		set := store.Settings{Name: "me", Zone: time.UTC, Target: tt.target, Quiet: walking.WallRange{From: 1290, To: 480}}
+		if err := s.Configure(t.Context(), []store.Settings{set}, tt.now); err != nil {
+			t.Fatal(err)
+		}
+		p := person(t, s)
+		got := []float64{walking.TargetOn(p.Targets, day1-1), walking.TargetOn(p.Targets, day1), walking.TargetOn(p.Targets, day1+5*365)}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestNewestInstant knows the time from data, not from when it arrived.
+func TestNewestInstant(t *testing.T) {
+	s := open(t, t.TempDir())
+	b := batch(watch, minutes(noon, 5))
+	b.Sessions = []walking.StreamSession{{StreamKey: watch, Session: walking.Session{Start: noon, End: noon.Add(time.Hour), Kind: walking.Swim}}}
+	apply(t, s, person(t, s), b)
+	if got, err := s.NewestInstant(t.Context()); err != nil || !got.Equal(noon.Add(time.Hour)) {
+		t.Errorf("%v, %v: want the end of the session", got, err)
+	}
+}
+
+// TestNewOrderWhileDeriving changes the order of streams while somebody derives a day that has never been derived: the
+// mark of that day must outlive the work.
+func TestNewOrderWhileDeriving(t *testing.T) {
+	s := open(t, t.TempDir())
+	p := person(t, s)
+	b := batch(watch, minutes(noon, 50))
+	apply(t, s, p, b)
+	c := batch(phone, minutes(noon, 60))
+	c.Streams[0].Device = walking.Phone
+	apply(t, s, p, c)
+	marks, err := s.Stale(t.Context(), p.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Records, b.Streams[0].Device = nil, walking.UnknownDevice
+	apply(t, s, p, b)
+	if err := s.PutDays(t.Context(), p.ID, []walking.Summary{{Day: day1}}, marks, later); err != nil {
+		t.Fatal(err)
+	}
+	if got := staleDays(t, &s.Reader, p); !slices.Contains(got, day1.String()) {
+		t.Errorf("stale: %v, want %s among them", got, day1)
+	}
+}
+
+// TestSnapshot reads one state while another is written, and goes on after it was broken off.
+func TestSnapshot(t *testing.T) {
+	s := open(t, t.TempDir())
+	p := person(t, s)
+	apply(t, s, p, batch(watch, minutes(noon, 5)))
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Snapshot(ctx, func(r *store.Reader) error {
+		before := stored(t, r, p, watch)
+		apply(t, s, p, batch(watch, minutes(noon, 7)))
+		if diff := cmp.Diff(before, stored(t, r, p, watch)); diff != "" {
+			t.Errorf("a snapshot changes:\n%s", diff)
+		}
+		cancel()
+		_, err := r.Persons(ctx)
+		return err
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
+	for range 5 {
+		if got := stored(t, &s.Reader, p, watch)["12:00+1m0s"]; got != 7 {
+			t.Fatalf("after a snapshot a reader sees %v steps, want 7", got)
+		}
+	}
+}
+
+func TestWritable(t *testing.T) {
+	s := open(t, t.TempDir())
+	p := person(t, s)
+	writable := func() error { return s.Writable(t.Context()) }
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(s.Dir(), store.FileName+"-wal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before := size()
+	if err := writable(); err != nil || size() != before {
+		t.Errorf("a sound store: %v, and asking wrote %d bytes", err, size()-before)
+	}
+	s.NeedRoom(1 << 62)
+	if err := writable(); !errors.Is(err, store.ErrFull) {
+		t.Errorf("a full disk: %v, want ErrFull", err)
+	}
+	s.NeedRoom(0)
+	exec := func(statement string) {
+		if _, err := s.Writer().Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("PRAGMA query_only = 1")
+	if _, err := s.Apply(t.Context(), p.ID, batch(watch, minutes(noon, 1)), later); err == nil {
+		t.Fatal("a store that only reads took a batch")
+	}
+	if err := writable(); err == nil {
+		t.Error("writing fails, and the store counts as writable")
+	}
+	exec("PRAGMA query_only = 0")
+	if err := writable(); err != nil {
+		t.Errorf("writing goes well again: %v", err)
+	}
+	before = size()
+	if err := writable(); err != nil || size() != before {
+		t.Errorf("afterwards: %v, and asking wrote %d bytes", err, size()-before)
+	}
+}
+
+func TestFileModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	s := open(t, dir)
+	im, err := s.NewImport(t.Context(), store.ImportOptions{Person: "me", Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.Close()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) < 5 { // database, -wal, -shm, lock, import
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v, want 0600", f.Name(), info.Mode(), err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder: %v, %v, want 0700", info.Mode(), err)
+	}
+}
+
+// TestRefusedLog opens databases whose write-ahead log alone tells that they cannot be used, as after a power cut, and
+// finds no byte changed and no file added; through a link, too.
+func TestRefusedLog(t *testing.T) {
+	for name, tt := range map[string]struct{ statements, want string }{
+		"newer":             {"PRAGMA application_id = 0x77616c6b; PRAGMA user_version = 99", "newer walkd: it has schema 99"},
+		"another program's": {"PRAGMA application_id = 7; PRAGMA user_version = 1; CREATE TABLE bookmark (url TEXT)", "database of another program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, dir, link := t.TempDir(), t.TempDir(), t.TempDir()
+			db, err := sql.Open("sqlite", filepath.Join(from, store.FileName)+"?_pragma=journal_mode(WAL)")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(tt.statements); err != nil {
+				t.Fatal(err)
+			}
+			for _, suffix := range []string{"", "-wal"} {
+				b, err := os.ReadFile(filepath.Join(from, store.FileName+suffix))
+				if err == nil && len(b) == 0 {
+					err = errors.New("empty")
+				}
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, store.FileName+suffix), b, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(db.Close(), os.Symlink(filepath.Join(dir, store.FileName), filepath.Join(link, store.FileName))); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			for _, d := range []string{dir, link} {
+				var file *store.FileError
+				if _, err := store.OpenReader(t.Context(), d); !errors.As(err, &file) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("OpenReader: %v, want a FileError with %q", err, tt.want)
+				}
+				if _, err := store.Open(t.Context(), d); !errors.As(err, &file) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("Open: %v, want a FileError with %q", err, tt.want)
+				}
+			}
+			after := contents(t, dir)
+			delete(after, "walkd.lock")
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("the folder was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// contents returns the sums of the files in a folder.
+func contents(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][32]byte{}
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[f.Name()] = sha256.Sum256(b)
+	}
+	return out
 }
 
 func TestOwner(t *testing.T) {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -309,6 +310,45 @@ func TestTravel(t *testing.T) {
 	}
 	if d := days[0]; d.Hours != 29 || d.Zone != "America/New_York" || d.Walking != 30 {
 		t.Errorf("the day of the flight: %v h in %s with %v min, want 29 h, America/New_York, 30 min", d.Hours, d.Zone, d.Walking)
+	}
+}
+
+// TestDateLine begins on the 21st in Auckland and flies back into the 20th. Both days are there, by the clock of the 20th.
+func TestDateLine(t *testing.T) {
+	e, _, clock := setUp(t)
+	auckland, begin := zone("Pacific/Auckland"), time.Date(2026, 11, 20, 11, 30, 0, 0, time.UTC)
+	set := settingsIn(t, "Pacific/Auckland")
+	set[0].Travel = []walking.ZoneChange{{From: begin.Add(8 * time.Hour), Zone: zone("America/Los_Angeles")}}
+	if err := e.Store.Configure(t.Context(), set, begin); err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Store.Person(t.Context(), "me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := walking.StreamKey{Source: "watch"}
+	b := ingest.Batch{Streams: []walking.Stream{{StreamKey: k, Device: walking.Wearable, Delivery: walking.Pulled}}}
+	for _, at := range []time.Time{begin, begin.Add(9 * time.Hour)} {
+		b.Records = append(b.Records, walking.StreamRecords{StreamKey: k, Records: []walking.Record{{Start: at, Duration: time.Minute, Steps: 80}}})
+	}
+	now := begin.Add(10 * time.Hour)
+	if _, err := e.Store.Apply(t.Context(), p.ID, b, now); err != nil {
+		t.Fatal(err)
+	}
+	deriveAt(t, e, clock, now)
+	days, err := e.Store.Days(t.Context(), p.ID, -1<<30, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range days {
+		got = append(got, fmt.Sprint(d.Day, " ", d.Walking))
+	}
+	if want := []string{"2026-11-20 1", "2026-11-21 1"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v: it was the 21st at %s", got, want, begin.In(auckland))
+	}
+	if n := deriveAt(t, e, clock, now); n != 0 {
+		t.Errorf("%d days derived when nothing changed", n)
 	}
 }
 

@@ -149,6 +149,21 @@ func (l *life) habit() {
 	l.must(err)
 }
 
+// walk changes what the first stream has of some hour: at noon, where it changes no other day by itself.
+func (l *life) walk() {
+	k := l.keys[0]
+	noon := l.clock.now.Truncate(24*time.Hour).AddDate(0, 0, -rapid.IntRange(1, 24).Draw(l.t, "days ago")).Add(12 * time.Hour)
+	rs := walking.StreamRecords{StreamKey: k}
+	for i := range rapid.IntRange(0, 59).Draw(l.t, "minutes") {
+		rs.Records = append(rs.Records, walking.Record{Start: noon.Add(time.Duration(i) * time.Minute), Duration: time.Minute, Steps: 100})
+	}
+	_, err := l.e.Store.Apply(l.t.Context(), l.person().ID, ingest.Batch{
+		Streams: []walking.Stream{{StreamKey: k, Device: walking.Wearable, Delivery: walking.Pulled}},
+		Records: []walking.StreamRecords{rs}, Covers: []ingest.Cover{{StreamKey: k, Window: walking.Window{Start: noon, End: noon.Add(time.Hour)}}},
+	}, l.clock.now)
+	l.must(err)
+}
+
 // imports imports a file of two streams that tells everything up to its date.
 func (l *life) imports() {
 	im, err := l.e.Store.NewImport(l.t.Context(), store.ImportOptions{Person: "me", Zone: time.UTC})
@@ -196,9 +211,11 @@ func (l *life) configure() {
 // step changes something, asks for some days, derives, and copies what is due.
 func (l *life) step() {
 	ctx := l.t.Context()
-	switch what := rapid.SampledFrom([]string{"batch", "batch", "batch", "import", "configure", "not worn", "clock", "ahead"}).Draw(l.t, "what"); what {
+	switch what := rapid.SampledFrom([]string{"batch", "batch", "batch", "walk", "walk", "import", "configure", "not worn", "clock", "ahead"}).Draw(l.t, "what"); what {
 	case "batch":
 		l.batch()
+	case "walk":
+		l.walk()
 	case "import":
 		l.imports()
 	case "configure":

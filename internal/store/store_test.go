@@ -206,23 +206,48 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 func TestStaleDays(t *testing.T) {
 	tests := []struct {
 		name string
-		at   time.Time
+		zone walking.Timeline
+		at   []time.Time
 		want []string // the first and the last
 	}{
-		{"in the day: that day and the six after it", noon, []string{"2026-03-10", "2026-03-16"}},
-		{"just after midnight: the day before, too", noon.Add(-12*time.Hour + 2*time.Minute), []string{"2026-03-09", "2026-03-16"}},
-		{"just before midnight: the day after, too", noon.Add(12*time.Hour - 2*time.Minute), []string{"2026-03-10", "2026-03-17"}},
+		{"in the day: that day and the six after it", walking.NewTimeline(time.UTC), []time.Time{noon}, []string{"2026-03-10", "2026-03-16"}},
+		{"just after midnight: the day before, too", walking.NewTimeline(time.UTC), []time.Time{noon.Add(-12*time.Hour + 2*time.Minute)}, []string{"2026-03-09", "2026-03-16"}},
+		{"just before midnight: the day after, too", walking.NewTimeline(time.UTC), []time.Time{noon.Add(12*time.Hour - 2*time.Minute)}, []string{"2026-03-10", "2026-03-17"}},
+		{"after another one at noon", walking.NewTimeline(time.UTC), []time.Time{noon, noon.Add(12*time.Hour - 2*time.Minute)}, []string{"2026-03-10", "2026-03-17"}},
+		{
+			"an hour of the next day lies between, before a flight over the date line",
+			walking.NewTimeline(time.FixedZone("+12:00", 12*3600), walking.ZoneChange{From: noon.Add(time.Hour), Zone: time.FixedZone("-11:00", -11*3600)}),
+			[]time.Time{noon.Add(30 * time.Minute)},
+			[]string{"2026-03-10", "2026-03-17"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, t.TempDir())
 			p := person(t, s)
-			apply(t, s, p, batch(watch, minutes(tt.at, 50)))
+			travel(t, s, tt.zone)
+			var records []walking.Record
+			for _, at := range tt.at {
+				records = append(records, minutes(at, 50)...)
+			}
+			apply(t, s, p, batch(watch, records))
 			got := staleDays(t, &s.Reader, p)
 			if len(got) == 0 || got[0] != tt.want[0] || got[len(got)-1] != tt.want[1] {
 				t.Errorf("stale: %v, want %s … %s", got, tt.want[0], tt.want[1])
 			}
 		})
+	}
+}
+
+// travel puts a person into the zones of z around noon.
+func travel(t *testing.T, s *store.Store, z walking.Timeline) {
+	t.Helper()
+	set := store.Settings{Name: "me", Zone: z.Home(), Target: 100, Quiet: walking.WallRange{From: 1290, To: 480}}
+	for at := noon.AddDate(0, 0, -1); at.Before(noon.AddDate(0, 0, 1)); at = at.Add(time.Hour) {
+		set.Travel = append(set.Travel, walking.ZoneChange{From: at, Zone: z.At(at)})
+	}
+	if err := s.Configure(t.Context(), []store.Settings{set}, noon); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -328,6 +353,14 @@ func TestUnworn(t *testing.T) {
 	if len(staleDays(t, &s.Reader, p)) == 0 {
 		t.Error("wear changed and no day is stale")
 	}
+	b.Unworn[0].End = noon.AddDate(0, 0, 12)
+	apply(t, s, p, b)
+	settle(t, s, p)
+	b.Unworn[0].Window = off // shorter again: the days at the end of the long one change
+	apply(t, s, p, b)
+	if got := staleDays(t, &s.Reader, p); !slices.Contains(got, (day1 + 12).String()) {
+		t.Errorf("stale after a window became shorter: %v", got)
+	}
 }
 
 func TestConfigure(t *testing.T) {
@@ -368,6 +401,11 @@ func TestConfigure(t *testing.T) {
 	set.Preferred = []walking.StreamKey{phone}
 	if p = configure(noon); len(staleDays(t, &s.Reader, p)) != len(derived) {
 		t.Errorf("stale after a new order of sources: %v, want all", staleDays(t, &s.Reader, p))
+	}
+	settle(t, s, p)
+	set.Quiet.To = 7 * 60
+	if p = configure(noon); len(staleDays(t, &s.Reader, p)) != len(derived) {
+		t.Errorf("stale after other quiet hours: %v, want all", staleDays(t, &s.Reader, p))
 	}
 	settle(t, s, p)
 	set.Travel = []walking.ZoneChange{{From: noon, Zone: time.UTC}}

@@ -93,7 +93,7 @@ func (l Ledger) Due(ctx context.Context, limit int) ([]influx.Task, error) {
 	if err != nil || len(due) == 0 {
 		return nil, err
 	}
-	names, err := l.names(ctx)
+	names, err := l.Store.Names(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (l Ledger) Intend(ctx context.Context, w []influx.Written) error { return l
 
 // Done implements influx.Journal.
 func (l Ledger) Done(ctx context.Context, tasks []influx.Task, w []influx.Written) error {
-	names, err := l.names(ctx)
+	names, err := l.Store.Names(ctx)
 	if err != nil {
 		return err
 	}
@@ -171,15 +171,6 @@ func (l Ledger) id(ctx context.Context, person string) (int64, error) {
 	}
 	p, err := l.Store.Person(ctx, person)
 	return p.ID, err
-}
-
-func (l Ledger) names(ctx context.Context) (map[int64]string, error) {
-	people, err := l.Store.Persons(ctx)
-	names := map[int64]string{}
-	for _, p := range people {
-		names[p.ID] = p.Name
-	}
-	return names, err
 }
 
 // Rebuild clears what walkd wrote to InfluxDB for a person, for everybody if the name is empty, and projects it again.

@@ -275,19 +275,15 @@ type applier struct {
 type dayRange struct{ from, to walking.Day }
 
 func newApplier(ctx context.Context, tx *sql.Tx, personID int64) (*applier, error) {
-	people, err := persons(ctx, tx)
+	p, err := person(ctx, tx, "id = ?", personID)
 	if err != nil {
 		return nil, err
-	}
-	i := slices.IndexFunc(people, func(p Person) bool { return p.ID == personID })
-	if i < 0 {
-		return nil, ErrNoPerson
 	}
 	rows, err := streamRows(ctx, tx, personID)
 	if err != nil {
 		return nil, err
 	}
-	a := &applier{ctx: ctx, tx: tx, person: people[i], streams: map[walking.StreamKey]*streamRow{}}
+	a := &applier{ctx: ctx, tx: tx, person: p, streams: map[walking.StreamKey]*streamRow{}}
 	for _, r := range sortRows(rows, a.person.Preferred) {
 		a.streams[r.StreamKey] = &r
 		a.order = append(a.order, r.StreamKey)

@@ -40,7 +40,7 @@ type Settings struct {
 
 // Persons returns everybody in the store, by name.
 func (r *Reader) Persons(ctx context.Context) ([]Person, error) {
-	people, err := persons(ctx, r.q())
+	people, err := persons(ctx, r.q(), "")
 	if err != nil {
 		return nil, fmt.Errorf("store: read persons: %w", err)
 	}
@@ -49,16 +49,29 @@ func (r *Reader) Persons(ctx context.Context) ([]Person, error) {
 
 // Person returns one person, or ErrNoPerson.
 func (r *Reader) Person(ctx context.Context, name string) (Person, error) {
-	people, err := r.Persons(ctx)
+	p, err := person(ctx, r.q(), "name = ?", name)
 	if err != nil {
-		return Person{}, err
+		return Person{}, fmt.Errorf("store: read person %q: %w", name, err)
 	}
-	for _, p := range people {
-		if p.Name == name {
-			return p, nil
-		}
+	return p, nil
+}
+
+// Names returns the names of everybody in the store by id.
+func (r *Reader) Names(ctx context.Context) (map[int64]string, error) {
+	names := map[int64]string{}
+	err := query(ctx, r.q(), "SELECT id, name FROM person", nil, func(scan func(...any) error) error {
+		var (
+			id   int64
+			name string
+		)
+		err := scan(&id, &name)
+		names[id] = name
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: read names: %w", err)
 	}
-	return Person{}, fmt.Errorf("%w: %q", ErrNoPerson, name)
+	return names, nil
 }
 
 // queryer is what reading needs: a database or a transaction.
@@ -67,9 +80,27 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-func persons(ctx context.Context, q queryer) ([]Person, error) {
+// person returns the one person that the condition is true of, or ErrNoPerson.
+func person(ctx context.Context, q queryer, where string, args ...any) (Person, error) {
+	people, err := persons(ctx, q, where, args...)
+	if err != nil {
+		return Person{}, err
+	}
+	if len(people) != 1 {
+		return Person{}, ErrNoPerson
+	}
+	return people[0], nil
+}
+
+// persons returns the people that the condition is true of, everybody if it is "", by name. How many queries that takes
+// does not grow with how many people there are.
+func persons(ctx context.Context, q queryer, where string, args ...any) ([]Person, error) {
+	if where != "" {
+		where = " WHERE " + where
+	}
 	var people []Person
-	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person ORDER BY name", nil,
+	index := map[int64]int{}
+	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person"+where+" ORDER BY name", args,
 		func(scan func(...any) error) error {
 			var (
 				p                             Person
@@ -87,53 +118,63 @@ func persons(ctx context.Context, q queryer) ([]Person, error) {
 			if p.Quiet, err = parseQuiet(quiet); err != nil {
 				return err
 			}
+			index[p.ID] = len(people)
 			people = append(people, p)
 			return json.Unmarshal([]byte(preferred), &people[len(people)-1].Preferred)
 		})
 	if err != nil {
 		return nil, err
 	}
-	for i := range people {
-		p := &people[i]
-		err := query(ctx, q, "SELECT from_day, minutes FROM target WHERE person_id = ? ORDER BY from_day", []any{p.ID},
-			func(scan func(...any) error) error {
-				var t walking.Target
-				err := scan(&t.From, &t.Minutes)
-				p.Targets = append(p.Targets, t)
+	theirs := " WHERE person_id IN (SELECT id FROM person" + where + ")"
+	err = query(ctx, q, "SELECT person_id, from_day, minutes FROM target"+theirs+" ORDER BY from_day", args,
+		func(scan func(...any) error) error {
+			var (
+				id int64
+				t  walking.Target
+			)
+			if err := scan(&id, &t.From, &t.Minutes); err != nil {
 				return err
-			})
-		if err != nil {
-			return nil, err
-		}
-		var travel []walking.ZoneChange
-		err = query(ctx, q, "SELECT from_ms, zone FROM travel WHERE person_id = ? ORDER BY from_ms", []any{p.ID},
-			func(scan func(...any) error) error {
-				var (
-					ms   int64
-					name string
-				)
-				if err := scan(&ms, &name); err != nil {
-					return err
-				}
-				zone, err := walking.ParseZone(name)
-				travel = append(travel, walking.ZoneChange{From: time.UnixMilli(ms).UTC(), Zone: zone})
+			}
+			p := &people[index[id]]
+			p.Targets = append(p.Targets, t)
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	travel := make([][]walking.ZoneChange, len(people))
+	err = query(ctx, q, "SELECT person_id, from_ms, zone FROM travel"+theirs+" ORDER BY from_ms", args,
+		func(scan func(...any) error) error {
+			var (
+				id, ms int64
+				name   string
+			)
+			if err := scan(&id, &ms, &name); err != nil {
 				return err
-			})
-		if err != nil {
-			return nil, err
-		}
-		p.Zones = walking.NewTimeline(p.Zones.Home(), travel...)
-		err = query(ctx, q, "SELECT day FROM not_worn WHERE person_id = ?", []any{p.ID}, func(scan func(...any) error) error {
-			var d walking.Day
-			err := scan(&d)
-			p.NotWorn = append(p.NotWorn, d)
+			}
+			zone, err := walking.ParseZone(name)
+			travel[index[id]] = append(travel[index[id]], walking.ZoneChange{From: time.UnixMilli(ms).UTC(), Zone: zone})
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return people, nil
+	for i := range people {
+		people[i].Zones = walking.NewTimeline(people[i].Zones.Home(), travel[i]...)
+	}
+	err = query(ctx, q, "SELECT person_id, day FROM not_worn"+theirs, args, func(scan func(...any) error) error {
+		var (
+			id int64
+			d  walking.Day
+		)
+		if err := scan(&id, &d); err != nil {
+			return err
+		}
+		p := &people[index[id]]
+		p.NotWorn = append(p.NotWorn, d)
+		return nil
+	})
+	return people, err
 }
 
 func parseQuiet(s string) (walking.WallRange, error) {
@@ -193,7 +234,7 @@ func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Tim
 				return fmt.Errorf("person %s: %w", set.Name, err)
 			}
 		}
-		people, err := persons(ctx, tx)
+		people, err := persons(ctx, tx, "")
 		if err != nil {
 			return err
 		}
@@ -216,11 +257,10 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 	if err := ensurePerson(ctx, tx, set.Name, set.Zone); err != nil {
 		return err
 	}
-	people, err := persons(ctx, tx)
+	p, err := person(ctx, tx, "name = ?", set.Name)
 	if err != nil {
 		return err
 	}
-	p := people[slices.IndexFunc(people, func(p Person) bool { return p.Name == set.Name })]
 	if err := setTarget(ctx, tx, p, set.Target, p.Zones.Day(now)); err != nil {
 		return err
 	}
@@ -249,11 +289,10 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 			return err
 		}
 	}
-	people, err = persons(ctx, tx)
+	after, err := person(ctx, tx, "id = ?", p.ID)
 	if err != nil {
 		return err
 	}
-	after := people[slices.IndexFunc(people, func(p Person) bool { return p.Name == set.Name })]
 	if !after.Zones.Equal(p.Zones) || !slices.Equal(p.Preferred, set.Preferred) || p.Quiet != set.Quiet {
 		return invalidateAll(ctx, tx, p.ID)
 	}

@@ -89,8 +89,8 @@ func firstDay(z walking.Timeline, begin time.Time) walking.Day {
 	return first
 }
 
-// lastDay returns the last date that has begun at now. It is today unless a journey over the date line has led back from
-// tomorrow.
+// lastDay returns the last date that has begun at now. It is today unless a journey over the date line has led back
+// from tomorrow.
 func lastDay(z walking.Timeline, now time.Time) walking.Day {
 	today := z.Day(now)
 	for d := today + 2; d > today; d-- {
@@ -103,7 +103,9 @@ func lastDay(z walking.Timeline, now time.Time) walking.Day {
 
 // addClosing adds the days that close now, or are no longer closed because the clock was ahead when they were, and the
 // six after them, whose 7-day mean changes.
-func addClosing(ctx context.Context, r *store.Reader, p store.Person, pl plan, now time.Time, add func(from, to walking.Day)) error {
+func addClosing(ctx context.Context, r *store.Reader, p store.Person, pl plan, now time.Time,
+	add func(from, to walking.Day),
+) error {
 	open, err := r.OpenDays(ctx, p.ID)
 	if err != nil {
 		return err
@@ -146,7 +148,9 @@ func closed(p store.Person, d walking.Day, streams []walking.Stream, week []walk
 }
 
 // derive derives the days of a plan, block by block, and hands each block to put with the days it is made of.
-func derive(ctx context.Context, r *store.Reader, p store.Person, pl plan, now time.Time, put func([]walking.Summary) error) error {
+func derive(ctx context.Context, r *store.Reader, p store.Person, pl plan, now time.Time,
+	put func([]walking.Summary) error,
+) error {
 	var recent []walking.Summary // the newest derived here
 	for days := pl.days; len(days) > 0; {
 		n := 1
@@ -233,16 +237,19 @@ func overlay(a, b []walking.Summary) []walking.Summary {
 
 // Days returns the days from … to, inclusive, as they stand at now, without writing anything: what the store has
 // derived, brought up to date. A clock that is behind the newest data is taken to say the time of that.
-func Days(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) ([]walking.Summary, error) {
-	var days []walking.Summary
-	err := r.Snapshot(ctx, func(r *store.Reader) (err error) {
+func Days(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) (
+	days []walking.Summary, err error,
+) {
+	err = r.Snapshot(ctx, func(r *store.Reader) (err error) {
 		days, err = daysAt(ctx, r, p, from, to, now)
 		return err
 	})
 	return days, err
 }
 
-func daysAt(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) ([]walking.Summary, error) {
+func daysAt(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day, now time.Time) (
+	[]walking.Summary, error,
+) {
 	newest, err := r.NewestInstant(ctx)
 	if err != nil {
 		return nil, err
@@ -269,7 +276,9 @@ func daysAt(ctx context.Context, r *store.Reader, p store.Person, from, to walki
 }
 
 // Span returns the first and the last day with data, and today. There is no data yet if ok is false.
-func Span(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (first, newest, today walking.Day, ok bool, err error) {
+func Span(ctx context.Context, r *store.Reader, p store.Person, now time.Time) (
+	first, newest, today walking.Day, ok bool, err error,
+) {
 	today = p.Zones.Day(now)
 	begin, ok, err := r.FirstInstant(ctx, p.ID)
 	if err != nil || !ok {

@@ -74,8 +74,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// loop derives whatever is to be derived, once a tick, and closes derived after the first round. What goes wrong is tried
-// again; a damaged database ends it.
+// loop derives whatever is to be derived, once a tick, and closes derived after the first round. What goes wrong is
+// tried again; a damaged database ends it.
 func (e *Engine) loop(ctx context.Context, derived chan<- struct{}) error {
 	said := ""
 	for {
@@ -108,8 +108,8 @@ func (e *Engine) loop(ctx context.Context, derived chan<- struct{}) error {
 	}
 }
 
-// moveLoop rebuilds the projection of people whose home has moved, once their days are derived anew. That takes as long as
-// InfluxDB lets it, which must not keep days from being derived.
+// moveLoop rebuilds the projection of people whose home has moved, once their days are derived anew. That takes as long
+// as InfluxDB lets it, which must not keep days from being derived.
 func (e *Engine) moveLoop(ctx context.Context, derived <-chan struct{}) error {
 	select {
 	case <-ctx.Done():
@@ -182,7 +182,9 @@ func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (in
 	return done, nil
 }
 
-func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now time.Time, progress func(int)) (int, error) {
+func (e *Engine) derivePerson(ctx context.Context, p store.Person, pl plan, now time.Time, progress func(int)) (
+	int, error,
+) {
 	done, marks := 0, pl.marks
 	if pl.drop {
 		if err := e.Store.DropDays(ctx, p.ID, pl.first, pl.last, now); err != nil {

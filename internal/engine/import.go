@@ -20,7 +20,7 @@ type ImportRequest struct {
 	Name    string // of the file, for messages
 	Size    int64  // of the content in bytes, -1 if not known
 	Person  string // whom it is for, where the file names nobody itself
-	Zone    string // IANA name: where times without an offset are local, and the home of people who are new; "" for the person's home
+	Zone    string // IANA name: where times without an offset are local, and the home of new people; "": the person's home
 	Home    string // IANA name: stands in for Zone if that is empty and the person is new
 	IDs     []string
 	All     bool
@@ -52,9 +52,11 @@ type ImportResult struct {
 	Days int // derived anew
 }
 
-// Import decodes body and stores it. Broken rows refuse the whole file with a *store.BadRowsError unless SkipBad is set.
-// When it returns nil, everything is on disk and all days are derived. progress may be nil.
-func (e *Engine) Import(ctx context.Context, req ImportRequest, body io.Reader, progress func(Progress)) (ImportResult, error) {
+// Import decodes body and stores it. Broken rows refuse the whole file with a *store.BadRowsError unless SkipBad is
+// set. When it returns nil, everything is on disk and all days are derived. progress may be nil.
+func (e *Engine) Import(ctx context.Context, req ImportRequest, body io.Reader, progress func(Progress)) (
+	ImportResult, error,
+) {
 	var result ImportResult
 	format, ok := e.Formats[req.Format]
 	if !ok {

@@ -65,8 +65,8 @@ func (m Metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(metric(name, help), prometheus.CounterValue, v)
 	}
 	version, revision, goVersion := Build()
-	out <- prometheus.MustNewConstMetric(metric("build_info", "What this walkd was built from.", "version", "revision", "go_version"),
-		prometheus.GaugeValue, 1, version, revision, goVersion)
+	build := metric("build_info", "What this walkd was built from.", "version", "revision", "go_version")
+	out <- prometheus.MustNewConstMetric(build, prometheus.GaugeValue, 1, version, revision, goVersion)
 	e := m.Engine
 	h := e.Health()
 	counter("days_derived_total", "Days derived since the start.", float64(h.Derived))
@@ -91,7 +91,8 @@ func (m Metrics) Collect(out chan<- prometheus.Metric) {
 		gauge("projection_lag_seconds", "How long the longest waiting day has been waiting to be written to InfluxDB.", lag)
 		gauge("projection_up", "1 if the last projection went well.", boolValue(s.Err == nil && !s.LastSuccess.IsZero()))
 		if !s.LastSuccess.IsZero() {
-			gauge("projection_last_success_timestamp_seconds", "When everything due was last written.", float64(s.LastSuccess.Unix()))
+			gauge("projection_last_success_timestamp_seconds", "When everything due was last written.",
+				float64(s.LastSuccess.Unix()))
 		}
 		counter("projection_points_total", "Points written since the start.", float64(s.Written))
 		counter("projection_points_dropped_total", "Points that InfluxDB refused for good.", float64(s.Dropped))

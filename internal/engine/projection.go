@@ -38,7 +38,9 @@ func (l Ledger) Contents(ctx context.Context, person string, from, to walking.Da
 		}
 		for _, s := range days {
 			_, detail := merged.Day(s.Day, p.Setting)
-			out = append(out, influx.Content{Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail})
+			out = append(out, influx.Content{
+				Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail,
+			})
 		}
 		return nil
 	})
@@ -55,7 +57,9 @@ func (l Ledger) Months(ctx context.Context, person string, firsts []walking.Day)
 	return l.periods(ctx, person, firsts, func(d walking.Day) walking.Day { return (d + 31).FirstOfMonth() - 1 })
 }
 
-func (l Ledger) periods(ctx context.Context, person string, firsts []walking.Day, last func(walking.Day) walking.Day) ([]influx.PeriodContent, error) {
+func (l Ledger) periods(ctx context.Context, person string, firsts []walking.Day,
+	last func(walking.Day) walking.Day,
+) ([]influx.PeriodContent, error) {
 	if len(firsts) == 0 {
 		return nil, nil
 	}
@@ -137,7 +141,9 @@ func (l Ledger) Done(ctx context.Context, tasks []influx.Task, w []influx.Writte
 	}
 	rows := make([]store.Projected, 0, len(w))
 	for _, x := range w {
-		rows = append(rows, store.Projected{PersonID: ids[x.Person], Day: x.Day, Measurement: int64(x.Measurement), Sum: x.Sum, Keys: x.Keys})
+		rows = append(rows, store.Projected{
+			PersonID: ids[x.Person], Day: x.Day, Measurement: int64(x.Measurement), Sum: x.Sum, Keys: x.Keys,
+		})
 	}
 	done := make([]store.PersonDay, 0, len(tasks))
 	for _, t := range tasks {
@@ -201,13 +207,14 @@ func (e *Engine) rebuildMoved(ctx context.Context) bool {
 			done = false
 			continue
 		}
-		e.Log.Info("rebuilt the projection after a change of the home zone", "person", p.Name, "zone", p.Zones.Home().String())
+		e.Log.Info("rebuilt the projection after a change of the home zone",
+			"person", p.Name, "zone", p.Zones.Home().String())
 	}
 	return done
 }
 
-// Project projects all that is due. progress is called with what was done so far and the number of days that were due at
-// the start.
+// Project projects all that is due. progress is called with what was done so far and the number of days that were due
+// at the start.
 func (e *Engine) Project(ctx context.Context, progress func(s influx.Stats, due int64)) (influx.Stats, error) {
 	if e.Projector == nil {
 		return influx.Stats{}, ErrNoInflux

@@ -360,34 +360,35 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 		changes.Added++
 		changed(r, 1)
 	}
-	err := query(a.ctx, a.tx, "SELECT start_ms, duration_ms, steps, offset_s FROM record WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
-		"ORDER BY start_ms, duration_ms", []any{s.id, p.window.start, p.window.end}, func(scan func(...any) error) error {
-		var old row
-		if err := scan(&old.start, &old.duration, &old.steps, &old.offset); err != nil {
-			return err
-		}
-		for len(next) > 0 && next[0].compare(old) < 0 {
-			add(next[0])
-			next = next[1:]
-		}
-		switch {
-		case len(next) > 0 && next[0].compare(old) == 0:
-			if next[0] == old || p.keepOld {
-				changes.Unchanged++
-			} else {
-				changed(old, -1)
-				changed(next[0], 1)
-				replaced = append(replaced, next[0])
-				changes.Replaced++
+	err := query(a.ctx, a.tx, "SELECT start_ms, duration_ms, steps, offset_s FROM record "+
+		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, duration_ms",
+		[]any{s.id, p.window.start, p.window.end}, func(scan func(...any) error) error {
+			var old row
+			if err := scan(&old.start, &old.duration, &old.steps, &old.offset); err != nil {
+				return err
 			}
-			next = next[1:]
-		case covered(p.covers, old.start):
-			changed(old, -1)
-			removed = append(removed, old)
-			changes.Removed++
-		}
-		return nil
-	})
+			for len(next) > 0 && next[0].compare(old) < 0 {
+				add(next[0])
+				next = next[1:]
+			}
+			switch {
+			case len(next) > 0 && next[0].compare(old) == 0:
+				if next[0] == old || p.keepOld {
+					changes.Unchanged++
+				} else {
+					changed(old, -1)
+					changed(next[0], 1)
+					replaced = append(replaced, next[0])
+					changes.Replaced++
+				}
+				next = next[1:]
+			case covered(p.covers, old.start):
+				changed(old, -1)
+				removed = append(removed, old)
+				changes.Removed++
+			}
+			return nil
+		})
 	if err != nil {
 		return err
 	}
@@ -399,8 +400,8 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 	if err != nil {
 		return err
 	}
-	err = a.each("UPDATE record SET steps = ?, offset_s = ? WHERE stream_id = ? AND start_ms = ? AND duration_ms = ?", replaced,
-		func(r row) []any { return []any{r.steps, r.offset, s.id, r.start, r.duration} })
+	err = a.each("UPDATE record SET steps = ?, offset_s = ? WHERE stream_id = ? AND start_ms = ? AND duration_ms = ?",
+		replaced, func(r row) []any { return []any{r.steps, r.offset, s.id, r.start, r.duration} })
 	if err != nil {
 		return err
 	}
@@ -501,7 +502,8 @@ func (a *applier) applySessions(s *streamRow, p part, changes *Changes) error {
 		wanted[key{x.start, x.end, x.kind}] = x
 	}
 	var remove []sessionRow
-	err := query(a.ctx, a.tx, "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session WHERE stream_id = ? AND start_ms >= ? AND start_ms < ?",
+	err := query(a.ctx, a.tx, "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session "+
+		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ?",
 		[]any{s.id, p.window.start, p.window.end}, func(scan func(...any) error) error {
 			var old sessionRow
 			if err := scan(&old.start, &old.end, &old.kind, &old.moving, &old.steps); err != nil {
@@ -526,8 +528,8 @@ func (a *applier) applySessions(s *streamRow, p part, changes *Changes) error {
 	}
 	for _, x := range remove {
 		a.changed(x.start, x.end)
-		if _, err := a.tx.ExecContext(a.ctx, "DELETE FROM session WHERE stream_id = ? AND start_ms = ? AND end_ms = ? AND kind = ?",
-			s.id, x.start, x.end, x.kind); err != nil {
+		if _, err := a.tx.ExecContext(a.ctx, "DELETE FROM session WHERE stream_id = ? AND start_ms = ? AND end_ms = ? "+
+			"AND kind = ?", s.id, x.start, x.end, x.kind); err != nil {
 			return err
 		}
 	}
@@ -537,7 +539,8 @@ func (a *applier) applySessions(s *streamRow, p part, changes *Changes) error {
 		}
 		changes.Added++
 		a.changed(x.start, x.end)
-		if _, err := a.tx.ExecContext(a.ctx, "INSERT OR REPLACE INTO session (stream_id, start_ms, end_ms, kind, moving_ms, steps) VALUES (?, ?, ?, ?, ?, ?)",
+		if _, err := a.tx.ExecContext(a.ctx, "INSERT OR REPLACE INTO session "+
+			"(stream_id, start_ms, end_ms, kind, moving_ms, steps) VALUES (?, ?, ?, ?, ?, ?)",
 			s.id, x.start, x.end, x.kind, x.moving, x.steps); err != nil {
 			return err
 		}
@@ -563,7 +566,8 @@ func (a *applier) applyUnworn(s *streamRow, p part, _ *Changes) error {
 			continue
 		}
 		a.changed(old.start, old.end)
-		if _, err := a.tx.ExecContext(a.ctx, "DELETE FROM unworn WHERE stream_id = ? AND start_ms = ?", s.id, old.start); err != nil {
+		if _, err := a.tx.ExecContext(a.ctx, "DELETE FROM unworn WHERE stream_id = ? AND start_ms = ?",
+			s.id, old.start); err != nil {
 			return err
 		}
 	}
@@ -572,7 +576,8 @@ func (a *applier) applyUnworn(s *streamRow, p part, _ *Changes) error {
 			continue
 		}
 		a.changed(u.start, u.end)
-		if _, err := a.tx.ExecContext(a.ctx, "INSERT INTO unworn (stream_id, start_ms, end_ms) VALUES (?, ?, ?)", s.id, u.start, u.end); err != nil {
+		if _, err := a.tx.ExecContext(a.ctx, "INSERT INTO unworn (stream_id, start_ms, end_ms) VALUES (?, ?, ?)",
+			s.id, u.start, u.end); err != nil {
 			return err
 		}
 	}
@@ -631,8 +636,9 @@ func daysBetween(z walking.Timeline, from, to walking.Day) dayRange {
 func (a *applier) finish() error {
 	rows := make([]streamRow, 0, len(a.streams))
 	for _, s := range a.streams {
-		if _, err := a.tx.ExecContext(a.ctx, `UPDATE stream SET device = ?, delivery = ?, reliable_offset = ?, synced_through_ms = ?,
-			last_arrival_ms = ?, newest_ms = ?, complete_at_ms = ?, records = ?, total_ms = ?, longest_ms = ? WHERE id = ?`,
+		if _, err := a.tx.ExecContext(a.ctx, `UPDATE stream SET device = ?, delivery = ?, reliable_offset = ?,
+			synced_through_ms = ?, last_arrival_ms = ?, newest_ms = ?, complete_at_ms = ?, records = ?,
+			total_ms = ?, longest_ms = ? WHERE id = ?`,
 			s.Device, s.Delivery, s.ReliableOffset, nullTime(s.SyncedThrough), nullTime(s.LastArrival), nullMs(s.newest),
 			nullMs(s.completeAt), s.records, s.totalMs, s.longestMs, s.id); err != nil {
 			return err
@@ -654,7 +660,8 @@ func (a *applier) finish() error {
 		return nil
 	}
 	var first sql.NullInt64
-	if err := a.tx.QueryRowContext(a.ctx, "SELECT min(day) FROM day WHERE person_id = ?", a.person.ID).Scan(&first); err != nil {
+	err := a.tx.QueryRowContext(a.ctx, "SELECT min(day) FROM day WHERE person_id = ?", a.person.ID).Scan(&first)
+	if err != nil {
 		return err
 	}
 	earliest := slices.MinFunc(a.days, func(x, y dayRange) int { return cmp.Compare(x.from, y.from) }).from

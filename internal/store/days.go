@@ -54,11 +54,13 @@ func (r *Reader) Inputs(ctx context.Context, p Person, w walking.Window) ([]walk
 		if in.Sessions, err = r.sessions(ctx, s.id, from, to); err != nil {
 			return nil, fmt.Errorf("store: read sessions: %w", err)
 		}
-		err := query(ctx, r.q(), "SELECT start_ms, end_ms FROM unworn WHERE stream_id = ? AND start_ms < ? AND end_ms > ? ORDER BY start_ms",
+		err := query(ctx, r.q(), "SELECT start_ms, end_ms FROM unworn WHERE stream_id = ? AND start_ms < ? AND end_ms > ? "+
+			"ORDER BY start_ms",
 			[]any{s.id, to, from}, func(scan func(...any) error) error {
 				var u msWindow
 				err := scan(&u.start, &u.end)
-				in.Unworn = append(in.Unworn, walking.Window{Start: time.UnixMilli(u.start).UTC(), End: time.UnixMilli(u.end).UTC()})
+				w := walking.Window{Start: time.UnixMilli(u.start).UTC(), End: time.UnixMilli(u.end).UTC()}
+				in.Unworn = append(in.Unworn, w)
 				return err
 			})
 		if err != nil {
@@ -126,18 +128,19 @@ func eachRow(ctx context.Context, conn *sql.Conn, query string, args []int64, f 
 
 func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walking.Session, error) {
 	var out []walking.Session
-	err := query(ctx, r.q(), "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? "+
-		"ORDER BY start_ms, end_ms, kind", []any{streamID, from, to}, func(scan func(...any) error) error {
-		var x sessionRow
-		if err := scan(&x.start, &x.end, &x.kind, &x.moving, &x.steps); err != nil {
-			return err
-		}
-		out = append(out, walking.Session{
-			Start: time.UnixMilli(x.start).UTC(), End: time.UnixMilli(x.end).UTC(), Kind: x.kind,
-			Moving: time.Duration(x.moving) * time.Millisecond, Steps: x.steps.Float64, HasSteps: x.steps.Valid,
+	err := query(ctx, r.q(), "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session "+
+		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, end_ms, kind",
+		[]any{streamID, from, to}, func(scan func(...any) error) error {
+			var x sessionRow
+			if err := scan(&x.start, &x.end, &x.kind, &x.moving, &x.steps); err != nil {
+				return err
+			}
+			out = append(out, walking.Session{
+				Start: time.UnixMilli(x.start).UTC(), End: time.UnixMilli(x.end).UTC(), Kind: x.kind,
+				Moving: time.Duration(x.moving) * time.Millisecond, Steps: x.steps.Float64, HasSteps: x.steps.Valid,
+			})
+			return nil
 		})
-		return nil
-	})
 	return out, err
 }
 
@@ -147,7 +150,8 @@ func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time,
 	err = r.q().QueryRowContext(ctx, `SELECT min(ms) FROM (
 		SELECT (SELECT min(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
 		UNION ALL
-		SELECT (SELECT min(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
+		SELECT (SELECT min(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).
+		Scan(&ms)
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("store: read the first record: %w", err)
 	}
@@ -155,8 +159,8 @@ func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time,
 }
 
 // NewestInstant returns the latest end of a record or session that was ever stored. A clock that is before it is wrong.
-// It is zero for an empty store. When data arrived does not count: a clock that was ahead once, and is right again, would
-// then seem to be wrong for as long as it had been ahead.
+// It is zero for an empty store. When data arrived does not count: a clock that was ahead once, and is right again,
+// would then seem to be wrong for as long as it had been ahead.
 func (r *Reader) NewestInstant(ctx context.Context) (time.Time, error) {
 	t, err := newestInstant(ctx, r.q())
 	if err != nil {
@@ -174,8 +178,8 @@ func newestInstant(ctx context.Context, q queryer) (time.Time, error) {
 // DayRange returns the first and the last derived day. There is none yet if ok is false.
 func (r *Reader) DayRange(ctx context.Context, personID int64) (first, last walking.Day, ok bool, err error) {
 	var a, b sql.NullInt64
-	err = r.q().QueryRowContext(ctx, "SELECT (SELECT min(day) FROM day WHERE person_id = ?1), (SELECT max(day) FROM day WHERE person_id = ?1)",
-		personID).Scan(&a, &b)
+	err = r.q().QueryRowContext(ctx, "SELECT (SELECT min(day) FROM day WHERE person_id = ?1), "+
+		"(SELECT max(day) FROM day WHERE person_id = ?1)", personID).Scan(&a, &b)
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("store: read days: %w", err)
 	}
@@ -217,7 +221,8 @@ func (r *Reader) Stale(ctx context.Context, personID int64) ([]Mark, error) {
 // Days returns the derived days from … to, inclusive, in order.
 func (r *Reader) Days(ctx context.Context, personID int64, from, to walking.Day) ([]walking.Summary, error) {
 	var out []walking.Summary
-	err := query(ctx, r.q(), "SELECT summary FROM day WHERE person_id = ? AND day BETWEEN ? AND ? ORDER BY day", []any{personID, from, to},
+	err := query(ctx, r.q(), "SELECT summary FROM day WHERE person_id = ? AND day BETWEEN ? AND ? ORDER BY day",
+		[]any{personID, from, to},
 		func(scan func(...any) error) error {
 			var (
 				b []byte
@@ -293,8 +298,9 @@ func (r *Reader) Count(ctx context.Context) (Counts, error) {
 		c     Counts
 		since sql.NullInt64
 	)
-	err := r.q().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM stream), (SELECT count(*) FROM day),
-		(SELECT coalesce(sum(records), 0) FROM stream), (SELECT count(*) FROM stale), (SELECT count(*) FROM due), (SELECT min(since_ms) FROM due)`).
+	err := r.q().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM person), (SELECT count(*) FROM stream),
+		(SELECT count(*) FROM day), (SELECT coalesce(sum(records), 0) FROM stream), (SELECT count(*) FROM stale),
+		(SELECT count(*) FROM due), (SELECT min(since_ms) FROM due)`).
 		Scan(&c.Persons, &c.Streams, &c.Days, &c.Records, &c.Stale, &c.Due, &since)
 	if err != nil {
 		return c, fmt.Errorf("store: count: %w", err)
@@ -315,7 +321,8 @@ func (r *Reader) Due(ctx context.Context, limit int) ([]PersonDay, error) {
 	var out []PersonDay
 	err := query(ctx, r.q(), `SELECT person_id, day, revision FROM (
 		SELECT * FROM due WHERE person_id = (
-			SELECT min(person_id) FROM due JOIN person ON person.id = person_id WHERE rebuild = 0) ORDER BY day DESC LIMIT ?) ORDER BY day`,
+			SELECT min(person_id) FROM due JOIN person ON person.id = person_id WHERE rebuild = 0)
+			ORDER BY day DESC LIMIT ?) ORDER BY day`,
 		[]any{limit}, func(scan func(...any) error) error {
 			var d PersonDay
 			err := scan(&d.PersonID, &d.Day, &d.Revision)
@@ -341,13 +348,13 @@ type Projected struct {
 // Projected returns what the days from … to, inclusive, last wrote.
 func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking.Day) ([]Projected, error) {
 	var out []Projected
-	err := query(ctx, r.q(), "SELECT day, measurement, sum, keys FROM projected WHERE person_id = ? AND day BETWEEN ? AND ?",
-		[]any{personID, from, to}, func(scan func(...any) error) error {
-			p := Projected{PersonID: personID}
-			err := scan(&p.Day, &p.Measurement, &p.Sum, &p.Keys)
-			out = append(out, p)
-			return err
-		})
+	err := query(ctx, r.q(), "SELECT day, measurement, sum, keys FROM projected "+
+		"WHERE person_id = ? AND day BETWEEN ? AND ?", []any{personID, from, to}, func(scan func(...any) error) error {
+		p := Projected{PersonID: personID}
+		err := scan(&p.Day, &p.Measurement, &p.Sum, &p.Keys)
+		out = append(out, p)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("store: read projected points: %w", err)
 	}
@@ -358,7 +365,8 @@ func (r *Reader) Projected(ctx context.Context, personID int64, from, to walking
 // again since.
 func (s *Store) PutProjected(ctx context.Context, projected []Projected, done []PersonDay) error {
 	return s.write(ctx, "store projected points", func(tx *sql.Tx) error {
-		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO projected (person_id, day, measurement, sum, keys) VALUES (?, ?, ?, ?, ?)")
+		put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO projected (person_id, day, measurement, sum, keys) "+
+			"VALUES (?, ?, ?, ?, ?)")
 		if err != nil {
 			return err
 		}
@@ -395,7 +403,8 @@ func (s *Store) PutProjected(ctx context.Context, projected []Projected, done []
 // DoubtProjected notes that what InfluxDB holds of a person, of everybody if personID is 0, is in doubt, and marks all
 // days as due that exist or have written something.
 func (s *Store) DoubtProjected(ctx context.Context, personID int64, now time.Time) error {
-	return s.reproject(ctx, "doubt projected points", personID, now, "UPDATE projected SET sum = 0 WHERE ?1 IN (0, person_id)")
+	return s.reproject(ctx, "doubt projected points", personID, now,
+		"UPDATE projected SET sum = 0 WHERE ?1 IN (0, person_id)")
 }
 
 // ForgetProjected forgets what a person's days wrote, everybody's if personID is 0, and marks all days as due.
@@ -424,7 +433,8 @@ func (r *Reader) LastInstant(ctx context.Context, personID int64) (time.Time, er
 	err := r.q().QueryRowContext(ctx, `SELECT max(ms) FROM (
 		SELECT (SELECT max(start_ms) FROM record WHERE stream_id = s.id) AS ms FROM stream s WHERE s.person_id = ?1
 		UNION ALL
-		SELECT (SELECT max(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).Scan(&ms)
+		SELECT (SELECT max(start_ms) FROM session WHERE stream_id = s.id) FROM stream s WHERE s.person_id = ?1)`, personID).
+		Scan(&ms)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("store: read the last record: %w", err)
 	}

@@ -15,8 +15,8 @@ var ErrOwned = errors.New("store: another walkd has this data folder")
 var ErrFull = errors.New("the disk is full: make room and try again; a running walkd does so by itself")
 
 // ErrDisk says that the disk fails, or is so full that not even the store's own bookkeeping finds room.
-var ErrDisk = errors.New("the disk of the data folder is full or failing: make room, look after the disk, and try again; " +
-	"a running walkd does so by itself")
+var ErrDisk = errors.New("the disk of the data folder is full or failing: make room, look after the disk, and try " +
+	"again; a running walkd does so by itself")
 
 // ErrNoPerson says that a person is not in the store.
 var ErrNoPerson = errors.New("no such person")

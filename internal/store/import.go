@@ -119,7 +119,9 @@ func (s *Store) NewImport(ctx context.Context, opts ImportOptions) (_ *Import, e
 	if err != nil {
 		return nil, fmt.Errorf("store: begin an import: %w", err)
 	}
-	im := &Import{store: s, ctx: ctx, opts: opts, path: f.Name(), streams: map[stagedKey]*stagedStream{}, whole: map[bool]*sql.Stmt{}}
+	im := &Import{
+		store: s, ctx: ctx, opts: opts, path: f.Name(), streams: map[stagedKey]*stagedStream{}, whole: map[bool]*sql.Stmt{},
+	}
 	im.result.Dropped = map[string]int{}
 	defer func() {
 		if err != nil {
@@ -138,8 +140,8 @@ func (s *Store) NewImport(ctx context.Context, opts ImportOptions) (_ *Import, e
 	if im.tx, err = im.db.BeginTx(ctx, nil); err != nil {
 		return nil, im.failed(err)
 	}
-	if _, err = im.tx.ExecContext(ctx, `CREATE TABLE record (stream_id INTEGER, start_ms INTEGER, duration_ms INTEGER, steps REAL,
-		offset_s INTEGER, PRIMARY KEY (stream_id, start_ms, duration_ms)) WITHOUT ROWID`); err != nil {
+	if _, err = im.tx.ExecContext(ctx, `CREATE TABLE record (stream_id INTEGER, start_ms INTEGER, duration_ms INTEGER,
+		steps REAL, offset_s INTEGER, PRIMARY KEY (stream_id, start_ms, duration_ms)) WITHOUT ROWID`); err != nil {
 		return nil, im.failed(err)
 	}
 	return im, nil

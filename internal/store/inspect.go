@@ -71,8 +71,8 @@ func inspect(path string) (version int, err error) {
 	return version, checkVersion(path, version)
 }
 
-// readLog replaces header by the one that is last in a write-ahead log, if it is in there. It reports whether there is a
-// log at all, whose pages the database may lack.
+// readLog replaces header by the one that is last in a write-ahead log, if it is in there. It reports whether there is
+// a log at all, whose pages the database may lack.
 func readLog(path string, header *fileHeader) (logged bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -100,7 +100,8 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 	}
 	var people []Person
 	index := map[int64]int{}
-	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person"+where+" ORDER BY name", args,
+	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person"+where+
+		" ORDER BY name", args,
 		func(scan func(...any) error) error {
 			var (
 				p                             Person
@@ -185,7 +186,9 @@ func parseQuiet(s string) (walking.WallRange, error) {
 }
 
 // query runs a query and calls row for each row of the answer.
-func query(ctx context.Context, q queryer, sql string, args []any, row func(scan func(...any) error) error) (err error) {
+func query(ctx context.Context, q queryer, sql string, args []any,
+	row func(scan func(...any) error) error,
+) (err error) {
 	defer func() { err = readable(FileName, err) }()
 	rows, err := q.QueryContext(ctx, sql, args...)
 	if err != nil {
@@ -212,14 +215,14 @@ func (s *Store) EnsurePerson(ctx context.Context, name string, home *time.Locati
 }
 
 func ensurePerson(ctx context.Context, tx *sql.Tx, name string, home *time.Location) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO person (name, zone, estimator) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
-		name, home.String(), walking.Estimator)
+	_, err := tx.ExecContext(ctx, "INSERT INTO person (name, zone, estimator) VALUES (?, ?, ?) "+
+		"ON CONFLICT (name) DO NOTHING", name, home.String(), walking.Estimator)
 	return err
 }
 
 // Configure brings the people in the store in line with the config, and marks the days as stale that a changed setting
-// changes. A changed target holds from today on; while the clock is wrong, today is the day of the newest data. People who
-// are not in the config stay as they are. A new estimator makes all days of everybody stale.
+// changes. A changed target holds from today on; while the clock is wrong, today is the day of the newest data. People
+// who are not in the config stay as they are. A new estimator makes all days of everybody stale.
 func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Time) error {
 	return s.write(ctx, "apply the config", func(tx *sql.Tx) error {
 		newest, err := newestInstant(ctx, tx)
@@ -245,7 +248,8 @@ func (s *Store) Configure(ctx context.Context, settings []Settings, now time.Tim
 			if err := invalidateAll(ctx, tx, p.ID); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, "UPDATE person SET estimator = ? WHERE id = ?", walking.Estimator, p.ID); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE person SET estimator = ? WHERE id = ?",
+				walking.Estimator, p.ID); err != nil {
 				return err
 			}
 		}
@@ -276,7 +280,8 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE person SET zone = ?, walking = ?, quiet = ?, preferred = ?, rebuild = rebuild OR ? WHERE id = ?",
+	if _, err := tx.ExecContext(ctx, "UPDATE person SET zone = ?, walking = ?, quiet = ?, preferred = ?, "+
+		"rebuild = rebuild OR ? WHERE id = ?",
 		set.Zone.String(), walks, set.Quiet.String(), string(preferred), moved, p.ID); err != nil {
 		return err
 	}
@@ -334,12 +339,13 @@ func daysMoved(ctx context.Context, tx *sql.Tx, p Person, home *time.Location) (
 		return false, nil
 	}
 	moved := false
-	err := query(ctx, tx, "SELECT DISTINCT day FROM projected WHERE person_id = ?", []any{p.ID}, func(scan func(...any) error) error {
-		var d walking.Day
-		err := scan(&d)
-		moved = moved || !d.In(home).Equal(d.In(p.Zones.Home()))
-		return err
-	})
+	err := query(ctx, tx, "SELECT DISTINCT day FROM projected WHERE person_id = ?", []any{p.ID},
+		func(scan func(...any) error) error {
+			var d walking.Day
+			err := scan(&d)
+			moved = moved || !d.In(home).Equal(d.In(p.Zones.Home()))
+			return err
+		})
 	return moved, err
 }
 
@@ -366,8 +372,8 @@ func invalidate(ctx context.Context, tx *sql.Tx, personID int64, from, to walkin
 	return err
 }
 
-// invalidateFrom marks all derived days from a day on as stale, and those that are marked already once more: somebody may
-// be deriving them for the first time.
+// invalidateFrom marks all derived days from a day on as stale, and those that are marked already once more: somebody
+// may be deriving them for the first time.
 func invalidateFrom(ctx context.Context, tx *sql.Tx, personID int64, from walking.Day) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO stale (person_id, day, revision)
 		SELECT ?1, day, 1 FROM (SELECT day FROM day WHERE person_id = ?1 UNION SELECT day FROM stale WHERE person_id = ?1)

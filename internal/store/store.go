@@ -40,8 +40,8 @@ type Reader struct {
 	path string
 }
 
-// Snapshot calls f with a Reader that sees one state of the store, whatever is written meanwhile. It must not outlive f,
-// and only one goroutine at a time may use it.
+// Snapshot calls f with a Reader that sees one state of the store, whatever is written meanwhile. It must not outlive
+// f, and only one goroutine at a time may use it.
 func (r *Reader) Snapshot(ctx context.Context, f func(*Reader) error) (err error) {
 	conn, err := r.db.Conn(ctx)
 	if err != nil {
@@ -198,8 +198,9 @@ func checkVersion(path string, version int) error {
 	}
 	if version > newest {
 		return &FileError{
-			Path: path, Problem: fmt.Sprintf("was written by a newer walkd: it has schema %d, this one knows %d", version, newest),
-			Remedy: "install the newer walkd again, or put back a backup from before the upgrade",
+			Path:    path,
+			Problem: fmt.Sprintf("was written by a newer walkd: it has schema %d, this one knows %d", version, newest),
+			Remedy:  "install the newer walkd again, or put back a backup from before the upgrade",
 		}
 	}
 	return nil
@@ -233,7 +234,7 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 			if _, err := tx.ExecContext(ctx, string(script)); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID)+"; PRAGMA user_version = "+strconv.Itoa(v))
+			_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, v))
 			return err
 		})
 		if err != nil {
@@ -332,15 +333,16 @@ func (r *Reader) Check(ctx context.Context) (problems []string, err error) {
 		return nil
 	})
 	if err == nil {
-		err = query(ctx, r.q(), "SELECT \"table\", count(*) FROM pragma_foreign_key_check GROUP BY 1", nil, func(scan func(...any) error) error {
-			var (
-				table string
-				n     int
-			)
-			err := scan(&table, &n)
-			problems = append(problems, fmt.Sprintf("%d rows of table %s belong to nothing", n, table))
-			return err
-		})
+		err = query(ctx, r.q(), `SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1`, nil,
+			func(scan func(...any) error) error {
+				var (
+					table string
+					n     int
+				)
+				err := scan(&table, &n)
+				problems = append(problems, fmt.Sprintf("%d rows of table %s belong to nothing", n, table))
+				return err
+			})
 	}
 	var damaged *FileError
 	if errors.As(err, &damaged) && damaged.Corrupt {

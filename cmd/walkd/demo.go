@@ -153,11 +153,11 @@ func (a *app) demoProject(ctx context.Context, e *engine.Engine, s settings, ane
 	a.demoHeading("InfluxDB")
 	stats, err := influx.Stats{}, error(nil)
 	if anew {
-		stats, err = e.Rebuild(ctx, demoPerson)
+		stats, err = e.Rebuild(ctx, demoPerson, nil)
 	}
 	var cannot *influx.Error
 	if !anew || errors.As(err, &cannot) && cannot.Cause == influx.CannotDelete {
-		stats, err = e.Project(ctx, func(influx.Stats, int64) {})
+		stats, err = e.Project(ctx, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("InfluxDB: %w", err)

@@ -198,9 +198,7 @@ func count(n int, what string) string {
 // projectNow projects what is due. If InfluxDB refuses nothing is lost: the daemon, or the next import, does it.
 func (a *app) projectNow(ctx context.Context, e *engine.Engine) {
 	bar := a.newProgress(1, 1)
-	stats, err := e.Project(ctx, func(st influx.Stats, due int64) {
-		bar.show(engine.Progress{Phase: engine.Projecting, Done: int64(st.Days), Total: due})
-	})
+	stats, err := e.Project(ctx, bar.show)
 	bar.finish()
 	if err != nil {
 		fmt.Fprintf(a.stderr, "InfluxDB: %v\n  Nothing is lost: `walkd run` or the next import writes it.\n", err)

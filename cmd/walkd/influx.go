@@ -39,7 +39,7 @@ func (a *app) influxCommand() *cobra.Command {
 
 // rebuilder rebuilds: the engine itself, or a daemon that has one.
 type rebuilder interface {
-	Rebuild(ctx context.Context, person string) (influx.Stats, error)
+	Rebuild(ctx context.Context, person string, progress func(engine.Progress)) (influx.Stats, error)
 }
 
 func (a *app) influxRebuild(ctx context.Context, person string) (err error) {
@@ -66,7 +66,9 @@ func (a *app) influxRebuild(ctx context.Context, person string) (err error) {
 		defer func() { err = errors.Join(err, e.Store.Close()) }()
 		r = e
 	}
-	stats, err := r.Rebuild(ctx, person)
+	bar := a.newProgress(1, 1)
+	stats, err := r.Rebuild(ctx, person, bar.show)
+	bar.finish()
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ var ErrNoDaemon = errors.New("no walkd is running on this data folder")
 // Commands is what can be asked of a daemon; engine.Engine does it.
 type Commands interface {
 	Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
-	Rebuild(ctx context.Context, person string) (influx.Stats, error)
+	Rebuild(ctx context.Context, person string, progress func(engine.Progress)) (influx.Stats, error)
 }
 
 // message is a line of an answer.
@@ -122,8 +122,9 @@ func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) er
 	}
 	handle("POST /import", func(w http.ResponseWriter, r *http.Request) { serveImport(w, r, c) })
 	handle("POST /rebuild", func(w http.ResponseWriter, r *http.Request) {
-		stats, err := c.Rebuild(r.Context(), r.URL.Query().Get("person"))
-		newAnswer(w).end(message{Rebuild: &stats}, err)
+		a := newAnswer(w)
+		stats, err := c.Rebuild(r.Context(), r.URL.Query().Get("person"), func(p engine.Progress) { a.send(message{Progress: &p}) })
+		a.end(message{Rebuild: &stats}, err)
 	})
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -241,8 +242,8 @@ func (c *Client) Import(ctx context.Context, req engine.ImportRequest, body io.R
 }
 
 // Rebuild has the daemon rebuild the projection.
-func (c *Client) Rebuild(ctx context.Context, person string) (influx.Stats, error) {
-	m, err := c.ask(ctx, "rebuild", url.Values{"person": {person}}, nil, 0, nil)
+func (c *Client) Rebuild(ctx context.Context, person string, progress func(engine.Progress)) (influx.Stats, error) {
+	m, err := c.ask(ctx, "rebuild", url.Values{"person": {person}}, nil, 0, progress)
 	if m.Rebuild == nil {
 		m.Rebuild = &influx.Stats{}
 	}

@@ -29,7 +29,8 @@ func (c commands) Import(ctx context.Context, req engine.ImportRequest, body io.
 	return c.doImport(ctx, req, body, progress)
 }
 
-func (c commands) Rebuild(_ context.Context, person string) (influx.Stats, error) {
+func (c commands) Rebuild(_ context.Context, person string, progress func(engine.Progress)) (influx.Stats, error) {
+	progress(engine.Progress{Phase: engine.Projecting, Done: 3, Total: 7})
 	return c.rebuild(person)
 }
 
@@ -224,7 +225,7 @@ func TestBrokenDaemon(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = client.Rebuild(t.Context(), "alex")
+			_, err = client.Rebuild(t.Context(), "alex", nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want something of %q", err, tt.want)
 			}
@@ -241,10 +242,15 @@ func TestRebuild(t *testing.T) {
 		}
 		return influx.Stats{Days: 7, Points: len(person)}, nil
 	}})
-	if got, err := client.Rebuild(t.Context(), "a b&c"); err != nil || got.Days != 7 || got.Points != 5 {
+	var seen engine.Progress
+	got, err := client.Rebuild(t.Context(), "a b&c", func(p engine.Progress) { seen = p })
+	if err != nil || got.Days != 7 || got.Points != 5 {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if _, err := client.Rebuild(t.Context(), ""); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
+	if want := (engine.Progress{Phase: engine.Projecting, Done: 3, Total: 7}); seen != want {
+		t.Errorf("progress %+v, want %+v", seen, want)
+	}
+	if _, err := client.Rebuild(t.Context(), "", nil); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
 		t.Errorf("got %v", err)
 	}
 }

@@ -145,7 +145,7 @@ func throttle(progress func(Progress)) func(Progress) {
 		last  time.Time
 	)
 	return func(p Progress) {
-		if p.Phase == phase && p.Done < p.Total && time.Since(last) < 100*time.Millisecond {
+		if p.Phase == phase && p.Done != p.Total && time.Since(last) < 100*time.Millisecond {
 			return
 		}
 		phase, last = p.Phase, time.Now()

@@ -180,14 +180,49 @@ func (l Ledger) id(ctx context.Context, person string) (int64, error) {
 }
 
 // Rebuild clears what walkd wrote to InfluxDB for a person, for everybody if the name is empty, and projects it again.
-func (e *Engine) Rebuild(ctx context.Context, person string) (influx.Stats, error) {
+// progress may be nil.
+func (e *Engine) Rebuild(ctx context.Context, person string, progress func(Progress)) (influx.Stats, error) {
 	if e.Projector == nil {
 		return influx.Stats{}, ErrNoInflux
 	}
 	if _, err := e.Derive(ctx, nil); err != nil {
 		return influx.Stats{}, err
 	}
+	total, err := e.countDays(ctx, person)
+	if err != nil {
+		return influx.Stats{}, err
+	}
+	defer e.reportProjection(progress, total)()
 	return e.Projector.Rebuild(ctx, person)
+}
+
+// countDays returns how many days a person has in the store, everybody if the name is empty.
+func (e *Engine) countDays(ctx context.Context, person string) (int64, error) {
+	if person == "" {
+		c, err := e.Store.Count(ctx)
+		return c.Days, err
+	}
+	p, err := e.Store.Person(ctx, person)
+	if err != nil {
+		return 0, err
+	}
+	first, last, ok, err := e.Store.DayRange(ctx, p.ID)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return int64(last-first) + 1, nil
+}
+
+// reportProjection reports what the Projector does to progress, out of total days, until the function that it returns is
+// called.
+func (e *Engine) reportProjection(progress func(Progress), total int64) (end func()) {
+	if progress == nil {
+		return func() {}
+	}
+	show := throttle(progress)
+	report := func(s influx.Stats) { show(Progress{Phase: Projecting, Done: int64(s.Days), Total: total}) }
+	e.projected.Store(&report)
+	return func() { e.projected.Store(nil) }
 }
 
 // rebuildMoved clears and rebuilds the projection of people whose home zone has changed: their days now stand for other
@@ -213,9 +248,8 @@ func (e *Engine) rebuildMoved(ctx context.Context) bool {
 	return done
 }
 
-// Project projects all that is due. progress is called with what was done so far and the number of days that were due
-// at the start.
-func (e *Engine) Project(ctx context.Context, progress func(s influx.Stats, due int64)) (influx.Stats, error) {
+// Project projects all that is due. progress may be nil.
+func (e *Engine) Project(ctx context.Context, progress func(Progress)) (influx.Stats, error) {
 	if e.Projector == nil {
 		return influx.Stats{}, ErrNoInflux
 	}
@@ -223,9 +257,7 @@ func (e *Engine) Project(ctx context.Context, progress func(s influx.Stats, due 
 	if err != nil {
 		return influx.Stats{}, err
 	}
-	report := func(s influx.Stats) { progress(s, c.Due) }
-	e.projected.Store(&report)
-	defer e.projected.Store(nil)
+	defer e.reportProjection(progress, c.Due)()
 	e.rebuildMoved(ctx)
 	return e.Projector.ProjectDue(ctx)
 }

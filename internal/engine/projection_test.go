@@ -36,7 +36,7 @@ func project(tb testing.TB, e *engine.Engine, url string) {
 
 func projectAll(tb testing.TB, e *engine.Engine) {
 	tb.Helper()
-	if _, err := e.Project(tb.Context(), func(influx.Stats, int64) {}); err != nil {
+	if _, err := e.Project(tb.Context(), nil); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -238,7 +238,7 @@ func TestProjectionCatchesUp(t *testing.T) {
 	walk(t, e, p, 11, 20, at(12, 21, 0))
 	walk(t, e, p, 12, 70, at(12, 21, 0))
 	deriveAt(t, e, clock, at(12, 21, 0))
-	if _, err := e.Project(t.Context(), func(influx.Stats, int64) {}); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := e.Project(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("projecting into a stopped server: %v", err)
 	}
 	server.Restart()
@@ -246,7 +246,7 @@ func TestProjectionCatchesUp(t *testing.T) {
 	compareInflux(t, e, server)
 	server.Wipe()
 	server.CreateDatabase("walkd")
-	if _, err := e.Rebuild(t.Context(), ""); err != nil {
+	if _, err := e.Rebuild(t.Context(), "", nil); err != nil {
 		t.Error(err)
 	}
 	compareInflux(t, e, server)

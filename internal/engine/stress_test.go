@@ -90,8 +90,8 @@ func TestEverythingAtOnce(t *testing.T) {
 		repeat(func(int) error { _, err := e.Derive(ctx, func(int, int) {}); return err })
 	}
 	repeat(func(n int) error { return e.Store.SetNotWorn(ctx, p.ID, walking.DayOf(2026, 3, 18), n%2 == 0) })
-	repeat(func(int) error { _, err := e.Project(ctx, func(influx.Stats, int64) {}); return err })
-	repeat(func(int) error { _, err := e.Rebuild(ctx, "me"); return err })
+	repeat(func(int) error { _, err := e.Project(ctx, nil); return err })
+	repeat(func(int) error { _, err := e.Rebuild(ctx, "me", nil); return err })
 	repeat(func(int) error {
 		r, err := store.OpenReader(ctx, dir)
 		if err != nil {

@@ -56,7 +56,7 @@ type Error struct {
 	// Dropped is how many points a Permanent error is about.
 	Dropped int
 	// Err is the failure underneath, if there was no answer.
-	Err error
+	Err error `json:"-"`
 }
 
 // Error says what happened and what can be done about it.

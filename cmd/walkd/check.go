@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -133,7 +134,7 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 	if err != nil {
 		return err
 	}
-	if newest.After(now.Add(time.Hour)) {
+	if newest.After(now.Add(ingest.ClockTolerance)) {
 		c.wrong("clock", "this machine says %s, but there is data of %s: set the clock; until then nothing is decided",
 			now.Format(time.RFC3339), newest.Local().Format(time.RFC3339))
 	}

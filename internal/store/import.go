@@ -132,7 +132,7 @@ func (s *Store) NewImport(ctx context.Context, opts ImportOptions) (_ *Import, e
 		return nil, fmt.Errorf("store: begin an import: %w", err)
 	}
 	// What is laid aside need not survive a crash: the file is still there to be imported again.
-	if im.db, err = openDB(im.path, "_pragma=journal_mode(OFF)", "_pragma=synchronous(OFF)", "_pragma=cache_size(-8000)",
+	if im.db, err = openDB(im.path, "_pragma=journal_mode(OFF)", "_pragma=synchronous(OFF)", "_pragma=cache_size(-2000)",
 		"_pragma=locking_mode(EXCLUSIVE)"); err != nil {
 		return nil, err
 	}

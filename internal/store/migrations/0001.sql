@@ -42,7 +42,7 @@ CREATE TABLE stream (
     reliable_offset   INTEGER NOT NULL,
     synced_through_ms INTEGER,
     last_arrival_ms   INTEGER,
-    newest_ms         INTEGER,                      -- latest end of a record
+    newest_ms         INTEGER,                      -- latest end of a record or session
     complete_at_ms    INTEGER,                      -- when the newest full export was made
     records           INTEGER NOT NULL DEFAULT 0,   -- with steps
     total_ms          INTEGER NOT NULL DEFAULT 0,   -- their lengths added up

@@ -67,6 +67,7 @@ corrected. While a daemon runs on the data folder it does the work.`,
 	}
 	f := c.Flags()
 	f.StringVar(&req.Person, "person", "", "whom the data is of (`NAME`), where the file does not say")
+	f.StringVar(&req.Source, "source", "", "which `SOURCE` of the config it is, if several have this format")
 	f.StringVar(&req.Zone, "tz", "", "the `ZONE` of times without an offset, and the home of a new person; "+
 		"by default the person's, or the machine's")
 	f.StringSliceVar(&req.IDs, "id", nil, "import this `ID` only, of a file with several people")
@@ -81,6 +82,9 @@ func (a *app) importFiles(ctx context.Context, req engine.ImportRequest, paths [
 		return err
 	}
 	if req.Person, err = importPerson(s, req); err != nil {
+		return err
+	}
+	if req.Source, err = importSource(s, req); err != nil {
 		return err
 	}
 	req.Home = s.People[0].Home.String()
@@ -116,6 +120,31 @@ func (a *app) importFiles(ctx context.Context, req engine.ImportRequest, paths [
 		a.projectNow(ctx, e)
 	}
 	return nil
+}
+
+// importSource returns what the config calls the source that a file comes from, "" if it says nothing of it.
+func importSource(s settings, req engine.ImportRequest) (string, error) {
+	var names []string
+	for _, p := range s.People {
+		if p.Name != req.Person {
+			continue
+		}
+		for _, src := range p.Sources {
+			if src.Kind == req.Format {
+				names = append(names, src.Name)
+			}
+		}
+	}
+	switch {
+	case req.Source != "" && !slices.Contains(names, req.Source):
+		return "", usagef("--source %q is not a source of kind %s of %s: there is %s", req.Source, req.Format, req.Person,
+			cmp.Or(strings.Join(names, ", "), "none"))
+	case req.Source != "" || len(names) == 0:
+		return req.Source, nil
+	case len(names) > 1:
+		return "", usagef("which source is it? Say --source with one of %s", strings.Join(names, ", "))
+	}
+	return names[0], nil
 }
 
 // importPerson returns whom a file is for if it names nobody itself.

@@ -221,7 +221,7 @@ func number(v any) float64 {
 // parts are sums over what belongs to one day in one measurement.
 type parts struct {
 	points, minutes, steps float64
-	sources                map[string]float64 // steps of each
+	sources                map[string]float64 // minutes of each
 }
 
 // compare returns what InfluxDB answers otherwise than `walkd days --json`.
@@ -260,7 +260,7 @@ func (m *machine) compare(server *influxtest.Server) error {
 				if p.sources == nil {
 					p.sources = map[string]float64{}
 				}
-				p.sources[source] = number(r.Values["steps"])
+				p.sources[source] = number(r.Values[minutes])
 			}
 		}
 		return out
@@ -352,9 +352,9 @@ func (m *machine) compare(server *influxtest.Server) error {
 				say("what walk_source_day tells of", told, s)
 			}
 		}
-		for s, steps := range told {
-			if steps > 0 && !slices.Contains(sources, s) {
-				say("what walk_source_day tells of "+s, steps, 0)
+		for s, supplied := range told {
+			if supplied > 0 && !slices.Contains(sources, s) {
+				say("what walk_source_day tells of "+s, supplied, 0)
 			}
 		}
 	}

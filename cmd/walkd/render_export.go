@@ -52,7 +52,9 @@ func exportDay(d personDay) exportedDay {
 		e.Mean7 = &d.Mean7
 	}
 	for _, s := range d.Sources {
-		e.Sources = append(e.Sources, s.String())
+		if s.Counted {
+			e.Sources = append(e.Sources, s.String())
+		}
 	}
 	return e
 }

@@ -56,8 +56,9 @@ func aDay(minutes, mean float64, n int) walking.Summary {
 		High: walking.Round2(minutes * 1.15), Brisk: walking.Round2(minutes * 0.3),
 		Target: 100, Band: walking.BandOf(minutes), Mean7: mean, Mean7Days: n, Estimator: walking.Estimator,
 		Sources: []walking.SourceTotals{
-			{StreamKey: walking.StreamKey{Source: "apple-health", Origin: "Watch"}},
-			{StreamKey: walking.StreamKey{Source: "csv"}},
+			{StreamKey: walking.StreamKey{Source: "apple-health", Origin: "Watch"}, Counted: true},
+			{StreamKey: walking.StreamKey{Source: "apple-health", Origin: "Phone"}}, // held by the others all day
+			{StreamKey: walking.StreamKey{Source: "csv"}, Counted: true},
 		},
 	}
 	d.Valid = d.Steps >= walking.ValidSteps

@@ -20,6 +20,7 @@ type ImportRequest struct {
 	Name    string // of the file, for messages
 	Size    int64  // of the content in bytes, -1 if not known
 	Person  string // whom it is for, where the file names nobody itself
+	Source  string // what the person calls the source; "": by the name of the format
 	Zone    string // IANA name: where times without an offset are local, and the home of new people; "": the person's home
 	Home    string // IANA name: stands in for Zone if that is empty and the person is new
 	IDs     []string
@@ -73,7 +74,7 @@ func (e *Engine) Import(ctx context.Context, req ImportRequest, body io.Reader, 
 	counted := &countingReader{r: body}
 	show := throttle(progress)
 	im, err := e.Store.NewImport(ctx, store.ImportOptions{
-		Person: req.Person, Zone: zone, SkipBad: req.SkipBad,
+		Person: req.Person, Source: req.Source, Zone: zone, SkipBad: req.SkipBad,
 		Progress: func(read, stored int) {
 			if stored == 0 {
 				show(Progress{Reading, counted.n, req.Size, int64(read)})

@@ -38,6 +38,7 @@ type Import struct {
 // ImportOptions are the options of an Import.
 type ImportOptions struct {
 	Person  string         // the person that the file is for, where it names none itself
+	Source  string         // what the person calls the source, if not by the name of the format
 	Zone    *time.Location // home zone of people who are not in the store yet
 	SkipBad bool           // leave broken rows out instead of refusing the file
 	// Progress, if not nil, is called now and then with the number of records read, or stored once storing began.
@@ -204,6 +205,9 @@ func (im *Import) get(person string, k walking.StreamKey) *stagedStream {
 	if person == "" {
 		person = im.opts.Person
 	}
+	if im.opts.Source != "" {
+		k.Source = im.opts.Source
+	}
 	key := stagedKey{person, k}
 	s := im.streams[key]
 	if s == nil {
@@ -219,7 +223,9 @@ func (im *Import) get(person string, k walking.StreamKey) *stagedStream {
 
 // Stream implements ingest.Sink.
 func (im *Import) Stream(person string, st walking.Stream) error {
-	im.get(person, st.StreamKey).about = st
+	s := im.get(person, st.StreamKey)
+	st.StreamKey = s.StreamKey
+	s.about = st
 	return nil
 }
 

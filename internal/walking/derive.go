@@ -61,7 +61,7 @@ func (m *Merged) Day(d Day, s Setting) (Summary, Detail) {
 		length      time.Duration
 		alternative float64
 	)
-	t.suppliedSteps, t.supplied = make([]float64, len(m.inputs)), make([]float64, len(m.inputs))
+	t.supplied, t.counted = make([]float64, len(m.inputs)), make([]bool, len(m.inputs))
 	for _, w := range spans {
 		length += w.Duration()
 		m.all.addTo(&t, &det, w.span(), s.Zones.clockSpans(w))
@@ -92,11 +92,12 @@ func (m *Merged) Day(d Day, s Setting) (Summary, Detail) {
 
 // dayTotals are the sums of a day on their way into its Summary.
 type dayTotals struct {
-	steps                   float64
-	walk, run, brisk        float64 // nanoseconds
-	spread                  float64 // nanoseconds of uncertainty
-	hours                   [24]HourTotals
-	supplied, suppliedSteps []float64 // of each stream
+	steps            float64
+	walk, run, brisk float64 // nanoseconds
+	spread           float64 // nanoseconds of uncertainty
+	hours            [24]HourTotals
+	supplied         []float64 // nanoseconds of walking from each stream
+	counted          []bool    // whether anything came from it
 }
 
 // from returns the layer's pieces from the first that reaches beyond t.
@@ -149,7 +150,7 @@ func (l *layer) addTo(t *dayTotals, det *Detail, day span, clock []clockSpan) {
 		for len(instants) > 0 && instants[0].at < until {
 			x := instants[0]
 			t.steps += x.steps
-			t.suppliedSteps[x.stream] += x.steps
+			t.counted[x.stream] = true
 			add(x.at, x.steps, 0)
 			instants = instants[1:]
 		}
@@ -169,7 +170,7 @@ func (l *layer) addTo(t *dayTotals, det *Detail, day span, clock []clockSpan) {
 			t.brisk += walk
 		}
 		t.supplied[p.stream] += walk
-		t.suppliedSteps[p.stream] += steps
+		t.counted[p.stream] = true
 		for at := s.start; at < s.end; {
 			next := min(at-floorMod(at, minute)+minute, s.end)
 			addInstants(at + 1)
@@ -191,9 +192,10 @@ func (m *Merged) addStreams(sum *Summary, det *Detail, spans []Window, day *dayT
 		}
 	}
 	for i, in := range m.inputs {
-		t := SourceTotals{StreamKey: in.StreamKey, Supplied: Round2(day.supplied[i] / nanosPerMinute)}
-		seen := day.supplied[i] > 0 || day.suppliedSteps[i] > 0 ||
-			slices.ContainsFunc(det.Sessions, func(s StreamSession) bool { return s.StreamKey == in.StreamKey })
+		t := SourceTotals{
+			StreamKey: in.StreamKey, Supplied: Round2(day.supplied[i] / nanosPerMinute), Counted: day.counted[i],
+		}
+		seen := t.Counted || slices.ContainsFunc(det.Sessions, func(s StreamSession) bool { return s.StreamKey == in.StreamKey })
 		var records []Record
 		for _, w := range spans {
 			seen = m.alone[i].addTo(&t, &records, w.span()) || seen

@@ -132,7 +132,7 @@ func TestRecordOverMidnight(t *testing.T) {
 	if len(det.Streams) != 1 || len(det2.Streams) != 0 {
 		t.Errorf("the record belongs to the day on which it starts: %v, %v", det.Streams, det2.Streams)
 	}
-	if diff := cmp.Diff([]SourceTotals{{StreamKey{Source: "a"}, 690.75, 7.51, 7.51}}, second.Sources); diff != "" {
+	if diff := cmp.Diff([]SourceTotals{{StreamKey{Source: "a"}, 690.75, 7.51, 7.51, true}}, second.Sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
 	}
 }
@@ -158,7 +158,7 @@ func TestDetail(t *testing.T) {
 	}
 	s, det := Merge(in).Day(june1, Setting{})
 	wantSources := []SourceTotals{
-		{StreamKey{"watch", ""}, 600, 6.91, 6.91}, {StreamKey{"phone", "app"}, 120, 1.5, 0}, {StreamKey: StreamKey{"still", ""}},
+		{StreamKey{"watch", ""}, 600, 6.91, 6.91, true}, {StreamKey{"phone", "app"}, 120, 1.5, 0, false}, {StreamKey: StreamKey{"still", ""}},
 	}
 	if diff := cmp.Diff(wantSources, s.Sources, about); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)

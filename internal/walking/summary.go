@@ -46,6 +46,7 @@ type SourceTotals struct {
 	Steps    float64 // alone
 	Walking  float64 // minutes, alone
 	Supplied float64 // walking minutes of the merged day that came from it
+	Counted  bool    // whether anything of the merged day came from it: steps, walking or running
 }
 
 // HourTotals is what fell in one hour of the person's clock.

@@ -7,11 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,21 +223,16 @@ func checkMetrics(t *testing.T, text string, health bool) {
 	}
 }
 
-// TestSystemd stands in for systemd on a real socket.
-func TestSystemd(t *testing.T) {
-	m := newMachine(t, "")
-	m.write("config.toml", fmt.Sprintf("data_dir = %q\n[web]\nlisten = \"127.0.0.1:0\"\n", m.dir))
-	path := filepath.Join(t.TempDir(), "notify")
+// listenNotify opens a socket like systemd's and returns its path, and a function that waits for the next message.
+func listenNotify(t *testing.T) (path string, receive func() string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	t.Setenv("WATCHDOG_USEC", "300000")
-	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
-	_, stop := m.start()
-	receive := func() string {
+	t.Cleanup(func() { _ = conn.Close() })
+	return path, func() string {
 		t.Helper()
 		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
@@ -246,6 +244,82 @@ func TestSystemd(t *testing.T) {
 		}
 		return string(b[:n])
 	}
+}
+
+// TestSecondSignal has a client stall in the middle of an import, which a graceful end waits for. A second signal does
+// not wait.
+func TestSecondSignal(t *testing.T) {
+	m := newMachine(t, "")
+	config := m.write("config.toml", fmt.Sprintf("data_dir = %q\n[web]\nlisten = \"\"\n", m.dir))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	walkd := filepath.Join(m.dir, "walkd") // by this name the test binary is walkd
+	if err := os.Symlink(self, walkd); err != nil {
+		t.Fatal(err)
+	}
+	path, receive := listenNotify(t)
+	cmd := exec.Command(walkd, "--config", config, "run")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is looked at below
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-exited
+	})
+	if got := receive(); got != "READY=1" {
+		t.Fatalf("got %q, want READY=1", got)
+	}
+	conn, err := net.Dial("unix", filepath.Join(m.dir, "walkd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request := url.QueryEscape(`{"Format":"csv","Person":"me","Home":"Europe/Oslo","Size":-1}`)
+	fmt.Fprintf(conn, "POST /import?request=%s HTTP/1.1\r\nHost: walkd\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n", request)
+	line := make([]byte, len("HTTP/1.1 100"))
+	if _, err := io.ReadFull(conn, line); err != nil || string(line) != "HTTP/1.1 100" {
+		t.Fatalf("the daemon does not read the file: %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(); got != "STOPPING=1" {
+		t.Fatalf("got %q, want STOPPING=1", got)
+	}
+	// The first signal's handling may still be on its way out, so the second one is sent until it is heard.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for running := true; running; {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // fails once it is gone
+		select {
+		case <-exited:
+			running = false
+		case <-tick.C:
+		}
+	}
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v, want it to be ended by the second signal", cmd.ProcessState)
+	}
+}
+
+// TestSystemd stands in for systemd on a real socket.
+func TestSystemd(t *testing.T) {
+	m := newMachine(t, "")
+	m.write("config.toml", fmt.Sprintf("data_dir = %q\n[web]\nlisten = \"127.0.0.1:0\"\n", m.dir))
+	path, receive := listenNotify(t)
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "300000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	_, stop := m.start()
 	if got := receive(); got != "READY=1" {
 		t.Errorf("got %q first, want READY=1", got)
 	}

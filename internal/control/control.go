@@ -259,6 +259,10 @@ func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err // the question itself tells a person nothing
+	}
 	return fmt.Errorf("%w (%w)", ErrBroken, err)
 }
 

@@ -40,6 +40,7 @@ var rules = []rule{
 	{dir: "internal/notify", may: []string{"internal/nudges"}},
 	{dir: "internal/notify/*", may: []string{"internal/notify", "internal/nudges"}},
 	{dir: "internal/store", may: append(pure, "internal/ingest", "internal/notify")},
+	{dir: "internal/pull", may: []string{"internal/walking", "internal/ingest", "internal/store"}},
 	{dir: "internal/influx", may: pure},
 	{dir: "internal/control", may: []string{"internal/engine", "internal/influx"}},
 	{dir: "internal/config", may: pure},

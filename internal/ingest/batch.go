@@ -19,7 +19,18 @@ type Batch struct {
 type Cover struct {
 	walking.StreamKey
 	walking.Window
+	Part Part
 }
+
+// A Part is what a Cover tells everything about.
+type Part int
+
+// The parts.
+const (
+	All          Part = iota // records, sessions and times unworn
+	RecordsOnly              // records and times unworn: sessions stay as they are
+	SessionsOnly             // sessions: records stay as they are
+)
 
 // Unworn is a window in which a source says that its device was not on the body.
 type Unworn struct {

@@ -17,11 +17,14 @@ func formats() map[string]ingest.Format {
 	}
 }
 
-// kinds are the kinds of source that a config can name. A new one is a line here.
+// kinds are the kinds of source and channel that a config can name. A new one is a line here.
 func kinds() config.Kinds {
-	k := config.Kinds{}
+	k := config.Kinds{
+		Sources:  config.Makers{},
+		Channels: config.Makers{"log": config.NoKeys},
+	}
 	for name := range formats() {
-		k[name] = config.NoKeys
+		k.Sources[name] = config.NoKeys
 	}
 	return k
 }

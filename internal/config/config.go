@@ -50,9 +50,21 @@ type Person struct {
 	Limited bool
 	// Quiet is when the person sleeps and is not to be disturbed.
 	Quiet walking.WallRange
+	// Nudges says what the person wants to be told.
+	Nudges Nudges
 	// Travel holds the zones of the person's trips in the order of their beginnings, no two at one instant.
 	Travel  []walking.ZoneChange
 	Sources []Source // in order of priority; names are unique
+	// Channels are where messages go; names are unique.
+	Channels []Channel
+}
+
+// Nudges is the section [person.nudges], without the quiet hours.
+type Nudges struct {
+	// MaxPerDay is how many nudges a day may bring; 0 is none.
+	MaxPerDay int
+	// BehindFrom is the time of day from which a nudge about being behind may come.
+	BehindFrom walking.WallTime
 }
 
 // Zones returns the zone in force at every instant as far as the config tells.
@@ -81,11 +93,25 @@ type Source struct {
 	Settings any
 }
 
-// Kinds are the kinds of sources that can be configured, by name. Each function returns a pointer to a new struct that
+// A Channel is a section [[person.channel]].
+type Channel struct {
+	Kind string // a key of Kinds.Channels
+	Name string // the kind, unless named otherwise
+	// Settings is what the kind made: a pointer to its own struct.
+	Settings any
+}
+
+// Kinds are the kinds of sources and channels that can be configured.
+type Kinds struct {
+	Sources  Makers
+	Channels Makers
+}
+
+// Makers make the settings of each kind, by its name. Each function returns a pointer to a new struct that
 // holds the kind's defaults; its fields are set from the keys named by their `toml` tags. Field types are string, int,
 // float64, bool, []string, and structs, maps and slices of those. A field tagged `toml:"token,secret"`, a string or a
 // Secret, can also be given as token_file = "path" and as token = "${NAME}". Settings that implement Checker are asked for problems.
-type Kinds map[string]func() any
+type Makers map[string]func() any
 
 // A Checker finds problems in settings beyond the types of their keys.
 type Checker interface {
@@ -98,7 +124,7 @@ func NoKeys() any { return &struct{}{} }
 
 // Default returns the Config of an empty file: one person "me" in the machine's zone.
 func Default(env Env) Config {
-	c, _, _ := load("", nil, env, nil)
+	c, _, _ := load("", nil, env, Kinds{})
 	return c
 }
 
@@ -172,9 +198,15 @@ type (
 		Nudges        map[string]any   `toml:"nudges"`
 		Travel        []map[string]any `toml:"travel"`
 		Source        []map[string]any `toml:"source"`
+		Channel       []map[string]any `toml:"channel"`
 	}
 	nudgesKeys struct {
-		Quiet string `toml:"quiet"`
+		Quiet     string         `toml:"quiet"`
+		MaxPerDay int            `toml:"max_per_day"`
+		Behind    map[string]any `toml:"behind"`
+	}
+	behindKeys struct {
+		From string `toml:"from"`
 	}
 	travelKeys struct {
 		From     any    `toml:"from"`
@@ -185,6 +217,11 @@ type (
 		Name    string         `toml:"name"`
 		Origins []string       `toml:"origins"`
 		Own     map[string]any `toml:",remain"`
+	}
+	channelKeys struct {
+		Kind string         `toml:"kind"`
+		Name string         `toml:"name"`
+		Own  map[string]any `toml:",remain"`
 	}
 )
 
@@ -271,26 +308,39 @@ func (l *loader) person(at string, keys map[string]any, only bool) Person {
 		l.problem(at+".target_minutes", fmt.Sprintf("%d is out of range", in.TargetMinutes), "1 to 1440 minutes a day")
 	}
 	l.oneOf(at+".walking", in.Walking, "normal", "limited")
-	p.Quiet = l.nudges(at+".nudges", in.Nudges)
+	p.Quiet, p.Nudges = l.nudges(at+".nudges", in.Nudges)
 	p.Travel = l.travel(at+".travel", in.Travel)
 	for i, keys := range in.Source {
 		p.Sources = append(p.Sources, l.source(fmt.Sprintf("%s.source[%d]", at, i), keys))
 	}
 	l.unique(at+".source", ".name", len(p.Sources), func(i int) string { return p.Sources[i].Name })
+	for i, keys := range in.Channel {
+		p.Channels = append(p.Channels, l.channel(fmt.Sprintf("%s.channel[%d]", at, i), keys))
+	}
+	l.unique(at+".channel", ".name", len(p.Channels), func(i int) string { return p.Channels[i].Name })
 	return p
 }
 
-func (l *loader) nudges(at string, keys map[string]any) walking.WallRange {
-	n := nudgesKeys{Quiet: "21:30-08:00"}
+func (l *loader) nudges(at string, keys map[string]any) (quiet walking.WallRange, nudges Nudges) {
+	n := nudgesKeys{Quiet: "21:30-08:00", MaxPerDay: 4}
 	l.section(at, keys, &n)
 	from, to, found := strings.Cut(n.Quiet, "-")
 	start, err1 := walking.ParseWallTime(strings.TrimSpace(from))
 	end, err2 := walking.ParseWallTime(strings.TrimSpace(to))
-	if r := (walking.WallRange{From: start, To: end}); found && err1 == nil && err2 == nil && start != end {
-		return r
+	if quiet = (walking.WallRange{From: start, To: end}); !found || err1 != nil || err2 != nil || start == end {
+		l.problem(at+".quiet", quote(n.Quiet)+" is not a stretch of the day", `HH:MM-HH:MM, like "21:30-08:00"`)
+		quiet = walking.WallRange{}
 	}
-	l.problem(at+".quiet", quote(n.Quiet)+" is not a stretch of the day", `HH:MM-HH:MM, like "21:30-08:00"`)
-	return walking.WallRange{}
+	if n.MaxPerDay < 0 || n.MaxPerDay > 24 {
+		l.problem(at+".max_per_day", fmt.Sprintf("%d is out of range", n.MaxPerDay), "0 to 24 nudges a day")
+	}
+	behind := behindKeys{From: "12:00"}
+	l.section(at+".behind", n.Behind, &behind)
+	since, err := walking.ParseWallTime(behind.From)
+	if err != nil {
+		l.problem(at+".behind.from", quote(behind.From)+" is not a time of day", `HH:MM, like "12:00"`)
+	}
+	return quiet, Nudges{MaxPerDay: n.MaxPerDay, BehindFrom: since}
 }
 
 func (l *loader) travel(at string, entries []map[string]any) []walking.ZoneChange {
@@ -325,11 +375,7 @@ func (l *loader) source(at string, keys map[string]any) Source {
 	if _, named := keys["name"]; !named {
 		src.Name = s.Kind
 	}
-	make, known := l.kinds[s.Kind]
 	switch {
-	case s.Kind == "":
-		l.problem(at+".kind", "missing", "one of "+list(sortedKeys(l.kinds)))
-		return src
 	case s.Kind == "fitbit":
 		l.problem(at+".kind", "the Fitbit Web API was turned off in October 2026",
 			"Fitbit's data through Google Health, which has taken its place")
@@ -338,8 +384,7 @@ func (l *loader) source(at string, keys map[string]any) Source {
 		l.problem(at+".kind", "the Google Fit API is closed to new users and ends in 2026",
 			"the data through Google Health, which has taken its place")
 		return src
-	case !known:
-		l.oneOf(at+".kind", s.Kind, sortedKeys(l.kinds)...)
+	case !l.known(at, s.Kind, l.kinds.Sources):
 		return src
 	}
 	l.checkName(at+".name", src.Name, sourceName)
@@ -349,10 +394,43 @@ func (l *loader) source(at string, keys map[string]any) Source {
 		}
 	}
 	l.unique(at+".origins", "", len(s.Origins), func(i int) string { return s.Origins[i] })
-	src.Settings = make()
-	l.section(at, s.Own, src.Settings, "kind", "name", "origins")
-	if c, ok := src.Settings.(Checker); ok {
+	src.Settings = l.own(at, s.Own, l.kinds.Sources[s.Kind], "kind", "name", "origins")
+	return src
+}
+
+func (l *loader) channel(at string, keys map[string]any) Channel {
+	var k channelKeys
+	l.section(at, keys, &k)
+	c := Channel{Kind: k.Kind, Name: k.Name}
+	if _, named := keys["name"]; !named {
+		c.Name = k.Kind
+	}
+	if !l.known(at, k.Kind, l.kinds.Channels) {
+		return c
+	}
+	l.checkName(at+".name", c.Name, sourceName)
+	c.Settings = l.own(at, k.Own, l.kinds.Channels[k.Kind], "kind", "name")
+	return c
+}
+
+// known reports whether kind is one of makers, and a problem if it is not.
+func (l *loader) known(at, kind string, makers Makers) bool {
+	_, known := makers[kind]
+	switch {
+	case kind == "":
+		l.problem(at+".kind", "missing", "one of "+list(sortedKeys(makers)))
+	case !known:
+		l.oneOf(at+".kind", kind, sortedKeys(makers)...)
+	}
+	return known
+}
+
+// own decodes the keys that a kind has of its own. common are those that the section has besides.
+func (l *loader) own(at string, keys map[string]any, settings func() any, common ...string) any {
+	made := settings()
+	l.section(at, keys, made, common...)
+	if c, ok := made.(Checker); ok {
 		c.Check(func(key, what, want string) { l.problem(at+"."+key, what, want) })
 	}
-	return src
+	return made
 }

@@ -67,8 +67,32 @@ func (c *cloudKeys) Check(report func(key, what, want string)) {
 }
 
 var kinds = Kinds{
-	"fitabase": NoKeys, "apple-health": NoKeys, "csv": NoKeys,
-	"cloud": func() any { return &cloudKeys{LookBack: 7} },
+	Sources: Makers{
+		"fitabase": NoKeys, "apple-health": NoKeys, "csv": NoKeys,
+		"cloud":         func() any { return &cloudKeys{LookBack: 7} },
+		"google-health": func() any { return &oauthKeys{} },
+	},
+	Channels: Makers{
+		"log": NoKeys, "ntfy": func() any { return &ntfyKeys{Priority: 3} },
+	},
+}
+
+type oauthKeys struct {
+	ClientID     string `toml:"client_id"`
+	ClientSecret string `toml:"client_secret,secret"`
+	RedirectURL  string `toml:"redirect_url"`
+}
+
+type ntfyKeys struct {
+	URL      string `toml:"url"`
+	Token    Secret `toml:"token,secret"`
+	Priority int    `toml:"priority"`
+}
+
+func (k *ntfyKeys) Check(report func(key, what, want string)) {
+	if k.URL == "" {
+		report("url", "missing", "the topic's address")
+	}
 }
 
 // loadText loads text as the config file of a machine in Berlin.
@@ -178,7 +202,8 @@ func TestEmptyFileRuns(t *testing.T) {
 		Web:       Web{Listen: "127.0.0.1:8099"},
 		People: []Person{{
 			Name: "me", Home: mustZone(t, "Europe/Berlin"), TargetMinutes: 100,
-			Quiet: walking.WallRange{From: 21*60 + 30, To: 8 * 60},
+			Quiet:  walking.WallRange{From: 21*60 + 30, To: 8 * 60},
+			Nudges: Nudges{MaxPerDay: 4, BehindFrom: 12 * 60},
 		}},
 	}
 	got, warnings, err := loadText("", nil, nil)
@@ -216,6 +241,8 @@ timezone = "Europe/Oslo"
 target_minutes = 120
 walking = "limited"
 nudges.quiet = "00:30-09:00"
+nudges.max_per_day = 2
+nudges.behind.from = "13:30"
 
 # The way back stands first on purpose.
 [[person.travel]]
@@ -234,6 +261,14 @@ limits.rate = 2
 [[person.source]]
 kind = "apple-health"
 origins = ["Watch", "iPhone"]
+
+[[person.channel]]
+kind = "log"
+[[person.channel]]
+kind = "ntfy"
+name = "phone"
+url = "https://ntfy.sh/abc"
+token = "${INFLUX_TOKEN}"
 
 [[person]]
 name = "kim"
@@ -257,7 +292,8 @@ kind = "csv"
 		People: []Person{
 			{
 				Name: "Zoë O'Neil", Home: oslo, TargetMinutes: 120, Limited: true,
-				Quiet: walking.WallRange{From: 30, To: 9 * 60},
+				Quiet:  walking.WallRange{From: 30, To: 9 * 60},
+				Nudges: Nudges{MaxPerDay: 2, BehindFrom: 13*60 + 30},
 				Travel: []walking.ZoneChange{
 					{From: time.Date(2026, 11, 21, 3, 30, 0, 0, time.UTC), Zone: west},
 					{From: time.Date(2026, 11, 27, 7, 0, 0, 0, time.UTC), Zone: oslo},
@@ -269,10 +305,17 @@ kind = "csv"
 						Settings: &struct{}{},
 					},
 				},
+				Channels: []Channel{
+					{Kind: "log", Name: "log", Settings: &struct{}{}},
+					{Kind: "ntfy", Name: "phone", Settings: &ntfyKeys{
+						URL: "https://ntfy.sh/abc", Token: NewSecret("from-variable"), Priority: 3,
+					}},
+				},
 			},
 			{
 				Name: "kim", Home: mustZone(t, "Europe/Berlin"), TargetMinutes: 100,
 				Quiet:   walking.WallRange{From: 21*60 + 30, To: 8 * 60},
+				Nudges:  Nudges{MaxPerDay: 4, BehindFrom: 12 * 60},
 				Sources: []Source{{Kind: "csv", Name: "csv", Settings: &struct{}{}}},
 			},
 		},
@@ -440,7 +483,7 @@ func TestMachinePlaces(t *testing.T) {
 }
 
 func TestLoadUnreadable(t *testing.T) {
-	if _, _, err := Load("/nowhere.toml", machine(nil, nil), nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := Load("/nowhere.toml", machine(nil, nil), Kinds{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -457,7 +500,8 @@ func TestSuggestedZonesExist(t *testing.T) {
 func knownKeys() (keys, sections []string) {
 	for section, t := range map[string]any{
 		"": fileKeys{}, "web.": webKeys{}, "influx.": influxKeys{}, "person.": personKeys{},
-		"person.nudges.": nudgesKeys{}, "person.travel.": travelKeys{}, "person.source.": sourceKeys{},
+		"person.nudges.": nudgesKeys{}, "person.nudges.behind.": behindKeys{}, "person.travel.": travelKeys{},
+		"person.source.": sourceKeys{}, "person.channel.": channelKeys{},
 	} {
 		sections = append(sections, section)
 		for i := range reflect.TypeOf(t).NumField() {
@@ -493,7 +537,10 @@ func TestExample(t *testing.T) {
 	}
 
 	all := regexp.MustCompile(`(?m)^#([^ #\n])`).ReplaceAllString(string(text), "$1")
-	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x"}, nil)
+	secret := &fstest.MapFile{Data: []byte("x"), Mode: 0o600}
+	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x"}, fstest.MapFS{
+		"etc/walkd/google-secret": secret, "etc/walkd/ntfy-token": secret,
+	})
 	if want := "either token or token_file"; err == nil || !strings.HasSuffix(err.Error(), want) ||
 		strings.Contains(err.Error(), "\n") {
 		t.Errorf("the example with all comments taken away: %v", err)
@@ -517,7 +564,8 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s does not stand in the example", key)
 		}
 		isList := slices.Contains(sections, key+".")
-		example := strings.HasPrefix(key, "person.travel") || strings.HasPrefix(key, "person.source")
+		example := strings.HasPrefix(key, "person.travel") || strings.HasPrefix(key, "person.source") ||
+			strings.HasPrefix(key, "person.channel")
 		if !live[key] && !isList && !example && !slices.Contains(optional, key) {
 			t.Errorf("%s does not stand in the example with its default", key)
 		}

@@ -23,8 +23,34 @@ type Content struct {
 	Time    time.Time
 	Summary walking.Summary
 	Detail  walking.Detail
-	// Nudges is how many nudges were sent on the day.
-	Nudges int
+	// Nudges are those of the day, one for each channel they went to, no two of one rule, channel and second.
+	Nudges []Nudge
+}
+
+// A Nudge is a message to a person on one channel.
+type Nudge struct {
+	Time    time.Time // of the decision
+	Rule    string
+	Channel string
+	Outcome string // "sent", "failed" or "expired"
+	Action  string // what the person answered; "" if nothing
+	// WalkedAfter is how many minutes the person walked in the hour after it.
+	WalkedAfter float64
+}
+
+// sent returns how many nudges of the day reached the person, on whatever channels.
+func (c *Content) sent() int {
+	type nudge struct {
+		at   int64
+		rule string
+	}
+	reached := map[nudge]bool{}
+	for _, n := range c.Nudges {
+		if n.Outcome == "sent" {
+			reached[nudge{n.Time.Unix(), n.Rule}] = true
+		}
+	}
+	return len(reached)
 }
 
 // PeriodContent is a week or a month and the midnight of its first day in the person's home zone.
@@ -91,14 +117,16 @@ const (
 	WalkMinutes   Measurement = 6
 	WalkSteps     Measurement = 7
 	WalkSession   Measurement = 8
+	WalkNudge     Measurement = 9
 )
 
 // dayMeasurements are those keyed by each day, in the order in which they are written.
-var dayMeasurements = [...]Measurement{WalkDay, WalkHour, WalkSourceDay, WalkMinutes, WalkSteps, WalkSession}
+var dayMeasurements = [...]Measurement{WalkDay, WalkHour, WalkSourceDay, WalkMinutes, WalkSteps, WalkSession, WalkNudge}
 
 // cleared are the names of all measurements that are walkd's, those of later versions included.
 var cleared = [...]string{
 	"walk_day", "walk_hour", "walk_source_day", "walk_week", "walk_month", "walk_minutes", "walk_steps", "walk_session",
+	"walk_nudge",
 }
 
 // String returns the measurement's name in InfluxDB.
@@ -120,6 +148,8 @@ func (m Measurement) String() string {
 		return "walk_steps"
 	case WalkSession:
 		return "walk_session"
+	case WalkNudge:
+		return "walk_nudge"
 	}
 	return "unknown"
 }

@@ -54,6 +54,8 @@ func (e *encoder) day(m Measurement, c *Content) {
 		e.walkSteps(c)
 	case WalkSession:
 		e.walkSession(c)
+	case WalkNudge:
+		e.walkNudge(c)
 	}
 	e.keys.normalize()
 }
@@ -80,7 +82,7 @@ func (e *encoder) note(a, b string, t int64) {
 func (e *encoder) walkDay(c *Content) {
 	t := c.Time.Unix()
 	e.lines = appendHead(e.lines, WalkDay, c.Person, c.Day, "", "")
-	e.lines = appendDay(e.lines, c.Day, &c.Summary, c.Nudges)
+	e.lines = appendDay(e.lines, c.Day, &c.Summary, c.sent())
 	e.lines = appendTime(e.lines, t)
 	e.note("", "", t)
 	e.points++
@@ -185,6 +187,17 @@ func (e *encoder) walkSession(c *Content) {
 	}
 }
 
+func (e *encoder) walkNudge(c *Content) {
+	for _, n := range c.Nudges {
+		t := n.Time.Unix()
+		e.lines = appendHead(e.lines, WalkNudge, c.Person, c.Day, n.Rule, n.Channel)
+		e.lines = appendNudge(e.lines, n)
+		e.lines = appendTime(e.lines, t)
+		e.note(n.Rule, n.Channel, t)
+		e.points++
+	}
+}
+
 // zeros encodes zeros for all points in k.
 func (e *encoder) zeros(m Measurement, person string, day walking.Day, k keyset) {
 	e.reset()
@@ -213,6 +226,8 @@ func (e *encoder) zeros(m Measurement, person string, day walking.Day, k keyset)
 				b = append(b, "steps=0,duration_s=0i"...)
 			case WalkSession:
 				b = appendSession(b, 0, 0, 0)
+			case WalkNudge:
+				b = appendNudge(b, Nudge{})
 			}
 			e.lines = appendTime(b, t)
 			e.points++
@@ -232,6 +247,8 @@ func appendHead(b []byte, m Measurement, person string, day walking.Day, tagA, t
 		b = appendTag(b, "origin", tagB)
 	case WalkSession:
 		b = appendTag(b, "kind", tagB)
+	case WalkNudge:
+		b = appendTag(b, "channel", tagB)
 	}
 	b = appendTag(b, "person", person)
 	switch m {
@@ -241,6 +258,8 @@ func appendHead(b []byte, m Measurement, person string, day walking.Day, tagA, t
 		b = fmt.Appendf(b, ",weekday=%d,year=%04d", weekday, year)
 	case WalkSourceDay, WalkSteps, WalkSession:
 		b = appendTag(b, "source", tagA)
+	case WalkNudge:
+		b = appendTag(b, "rule", tagA)
 	}
 	return append(b, ' ')
 }
@@ -304,6 +323,12 @@ func appendSession(b []byte, duration, moving, steps int64) []byte {
 	return appendInt(append(b, ",steps="...), steps)
 }
 
+func appendNudge(b []byte, n Nudge) []byte {
+	b = appendString(append(b, "outcome="...), n.Outcome)
+	b = appendString(append(b, ",action="...), n.Action)
+	return appendFloat(append(b, ",walked_after="...), n.WalkedAfter)
+}
+
 // appendSeconds appends d in seconds as a float.
 func appendSeconds(b []byte, d time.Duration) []byte { return appendFloat(b, d.Seconds()) }
 
@@ -335,6 +360,10 @@ func (c *Content) span(m Measurement) (first, last int64, ok bool) {
 	case WalkSession:
 		for _, s := range c.Detail.Sessions {
 			add(s.Start, s.Start)
+		}
+	case WalkNudge:
+		for _, n := range c.Nudges {
+			add(n.Time, n.Time)
 		}
 	default:
 		add(c.Time, c.Time)

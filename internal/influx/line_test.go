@@ -64,7 +64,12 @@ func TestEncode(t *testing.T) {
 		},
 	}
 	watch := walking.StreamKey{Source: "watch"}
-	c := Content{Person: "alex", Day: day, Time: at, Summary: counts, Nudges: 2, Detail: walking.Detail{
+	c := Content{Person: "alex", Day: day, Time: at, Summary: counts, Nudges: []Nudge{
+		{Time: at.Add(14 * time.Hour), Rule: "behind", Channel: "phone", Outcome: "sent", Action: "done", WalkedAfter: 12.25},
+		{Time: at.Add(14 * time.Hour), Rule: "behind", Channel: "mail", Outcome: "sent"},
+		{Time: at.Add(15 * time.Hour), Rule: "behind", Channel: "phone", Outcome: "failed"},
+		{Time: at.Add(16 * time.Hour), Rule: "behind", Channel: "mail", Outcome: "sent"},
+	}, Detail: walking.Detail{
 		Minutes: []walking.Minute{{Start: at.Add(time.Hour), Walking: 37500 * time.Millisecond, Steps: 61}},
 		Streams: []walking.StreamRecords{{StreamKey: watch, Records: []walking.Record{
 			{Start: at, Duration: time.Minute, Steps: 7},
@@ -93,6 +98,11 @@ func TestEncode(t *testing.T) {
 			"walk_steps,person=alex,source=watch steps=3.5,duration_s=2i 1774742490\n"},
 		{WalkSession, "walk_session,kind=hike,person=alex,source=watch " +
 			"duration_s=3600i,moving_s=3000i,steps=5001i 1774742400\n"},
+		{WalkNudge, `walk_nudge,channel=phone,person=alex,rule=behind outcome="sent",action="done",walked_after=12.25 ` +
+			"1774792800\n" +
+			`walk_nudge,channel=mail,person=alex,rule=behind outcome="sent",action="",walked_after=0 ` + "1774792800\n" +
+			`walk_nudge,channel=phone,person=alex,rule=behind outcome="failed",action="",walked_after=0 ` + "1774796400\n" +
+			`walk_nudge,channel=mail,person=alex,rule=behind outcome="sent",action="",walked_after=0 ` + "1774800000\n"},
 	} {
 		t.Run(tt.m.String(), func(t *testing.T) {
 			e := newEncoder()

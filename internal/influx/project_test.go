@@ -23,6 +23,7 @@ type life struct {
 	minutes  map[int64]walking.Minute
 	records  map[walking.StreamKey]map[int64]walking.Record
 	sessions map[int64]walking.StreamSession
+	nudges   map[int64]Nudge
 	low      walking.Day // the days that exist
 	high     walking.Day
 }
@@ -30,6 +31,7 @@ type life struct {
 func newLife(person string, low, high walking.Day) *life {
 	return &life{
 		person: person, minutes: map[int64]walking.Minute{}, sessions: map[int64]walking.StreamSession{},
+		nudges:  map[int64]Nudge{},
 		records: map[walking.StreamKey]map[int64]walking.Record{}, low: low, high: high,
 	}
 }
@@ -91,6 +93,11 @@ func (l *life) days() []Content {
 			c.Summary.Sessions++
 		}
 	})
+	inOrder(l.nudges, func(t int64, n Nudge) {
+		if c := byDay[l.day(t)]; c != nil {
+			c.Nudges = append(c.Nudges, n)
+		}
+	})
 	var out []Content
 	for d := l.low; d <= l.high; d++ {
 		out = append(out, *byDay[d])
@@ -108,7 +115,7 @@ func (l *life) change(t *rapid.T) {
 		Source: rapid.SampledFrom([]string{"watch", "phone"}).Draw(t, "source"),
 		Origin: rapid.SampledFrom([]string{"", "app"}).Draw(t, "origin"),
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "what") {
+	switch rapid.IntRange(0, 7).Draw(t, "what") {
 	case 0, 1: // walks
 		for from, n := at(), rapid.Int64Range(1, 3).Draw(t, "minutes"); n > 0; n-- {
 			m := walking.Minute{
@@ -148,6 +155,13 @@ func (l *life) change(t *rapid.T) {
 	case 6: // the first or the last day moves
 		l.low = rapid.SampledFrom([]walking.Day{19998, 20001, 20003}).Draw(t, "low")
 		l.high = rapid.SampledFrom([]walking.Day{20003, 20004, 20006}).Draw(t, "high")
+	case 7: // a nudge goes out, or its outcome is known
+		from := at()
+		l.nudges[from] = Nudge{
+			Time: time.Unix(from, 0).UTC(), Rule: "behind", Channel: stream.Source,
+			Outcome:     rapid.SampledFrom([]string{"sent", "failed", "expired"}).Draw(t, "outcome"),
+			WalkedAfter: float64(rapid.IntRange(0, 60).Draw(t, "walked")),
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package web is walkd's HTTP server: whether it lives, whether it is ready, and its metrics.
+// Package web is walkd's HTTP server: the status page, whether it lives, whether it is ready, and its metrics.
 package web
 
 import (
@@ -16,6 +16,8 @@ type Options struct {
 	// Ready returns why walkd cannot do its work; nothing if it can.
 	Ready   func(ctx context.Context) []string
 	Metrics http.Handler
+	// Status returns what the page at / shows; nil for no page.
+	Status func(ctx context.Context) (Status, error)
 }
 
 // New returns the handler of all routes.
@@ -36,13 +38,20 @@ func New(o Options) http.Handler {
 		}
 	})
 	mux.Handle("GET /metrics", o.Metrics)
+	if o.Status != nil {
+		mux.HandleFunc("GET /{$}", servePage(o.Status))
+		mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFileFS(w, r, page, "page/style.css")
+		})
+	}
 	return guard(mux)
 }
 
 // guard sets the headers that every answer has.
 func guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)

@@ -138,6 +138,20 @@ func (e *Engine) sleep(ctx context.Context) bool {
 // returns ErrClock while the clock is before the newest instant in the store, as on a Raspberry Pi that has not yet
 // heard the time. progress, if not nil, is called with the number of days done and to do.
 func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (int, error) {
+	return e.derive(ctx, e.Store.Persons, progress)
+}
+
+// DerivePerson brings the derived days of one person up to date, as Derive does.
+func (e *Engine) DerivePerson(ctx context.Context, personID int64) (int, error) {
+	return e.derive(ctx, func(ctx context.Context) ([]store.Person, error) {
+		p, err := e.Store.PersonByID(ctx, personID)
+		return []store.Person{p}, err
+	}, nil)
+}
+
+func (e *Engine) derive(ctx context.Context, whom func(context.Context) ([]store.Person, error),
+	progress func(done, total int),
+) (int, error) {
 	e.deriving.Lock()
 	defer e.deriving.Unlock()
 	now := e.Clock.Now()
@@ -149,7 +163,7 @@ func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (in
 		return 0, fmt.Errorf("%w: it says %s, there is data of %s: set the clock, or wait until it is set", ErrClock,
 			now.UTC().Format(time.RFC3339), newest.Format(time.RFC3339))
 	}
-	people, err := e.Store.Persons(ctx)
+	people, err := whom(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -56,6 +56,15 @@ func (r *Reader) Person(ctx context.Context, name string) (Person, error) {
 	return p, nil
 }
 
+// PersonByID returns one person, or ErrNoPerson.
+func (r *Reader) PersonByID(ctx context.Context, id int64) (Person, error) {
+	p, err := person(ctx, r.q(), "id = ?", id)
+	if err != nil {
+		return Person{}, fmt.Errorf("store: read person %d: %w", id, err)
+	}
+	return p, nil
+}
+
 // Names returns the names of everybody in the store by id.
 func (r *Reader) Names(ctx context.Context) (map[int64]string, error) {
 	names := map[int64]string{}

@@ -57,6 +57,7 @@ CREATE TABLE decision (
     message    TEXT                                 -- JSON, if there is one to send
 ) STRICT;
 CREATE UNIQUE INDEX decision_queued ON decision (person_id, key) WHERE queued = 1;
+CREATE INDEX decision_day ON decision (person_id, day) WHERE queued = 1;
 CREATE INDEX decision_rule ON decision (person_id, rule, id);
 CREATE INDEX decision_at ON decision (person_id, at_ms);
 

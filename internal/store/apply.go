@@ -50,14 +50,19 @@ func (s *Store) Apply(ctx context.Context, personID int64, b ingest.Batch, now t
 		var keys []walking.StreamKey
 		get := func(k walking.StreamKey) *part {
 			if parts[k] == nil {
-				parts[k] = &part{window: msWindow{math.MaxInt64, math.MinInt64}}
+				parts[k] = &part{window: noWindow, sessionWindow: noWindow}
 				keys = append(keys, k)
 			}
 			return parts[k]
 		}
 		for _, c := range b.Covers {
 			p := get(c.StreamKey)
-			p.covers = append(p.covers, windowMs(c.Window))
+			if c.Part != ingest.SessionsOnly {
+				p.covers = append(p.covers, windowMs(c.Window))
+			}
+			if c.Part != ingest.RecordsOnly {
+				p.sessionCovers = append(p.sessionCovers, windowMs(c.Window))
+			}
 		}
 		for _, rs := range b.Records {
 			p := get(rs.StreamKey)
@@ -94,7 +99,15 @@ func (s *Store) Apply(ctx context.Context, personID int64, b ingest.Batch, now t
 // msWindow is a half-open window in unix milliseconds.
 type msWindow struct{ start, end int64 }
 
+// noWindow is where a window begins that is to be reached from.
+var noWindow = msWindow{math.MaxInt64, math.MinInt64}
+
 func windowMs(w walking.Window) msWindow { return msWindow{w.Start.UnixMilli(), w.End.UnixMilli()} }
+
+// reach returns the smallest window that holds w and what lies between start and end.
+func (w msWindow) reach(start, end int64) msWindow {
+	return msWindow{min(w.start, start), max(w.end, end)}
+}
 
 func (w msWindow) contains(ms int64) bool { return ms >= w.start && ms < w.end }
 
@@ -132,35 +145,38 @@ func (s sessionRow) compare(o sessionRow) int {
 	return cmp.Or(cmp.Compare(s.start, o.start), cmp.Compare(s.end, o.end), cmp.Compare(s.kind, o.kind))
 }
 
-// A part is what is stored of one stream at a time: everything that begins in window.
+// A part is what is stored of one stream at a time: the records and times unworn that begin in window, and the sessions
+// that begin in sessionWindow.
 type part struct {
-	window   msWindow
-	covers   []msWindow // where what is not in the part is removed
-	records  []row      // sorted, unique
-	sessions []sessionRow
-	unworn   []msWindow
-	keepOld  bool // what is stored wins over what comes
+	window        msWindow
+	covers        []msWindow // where what is not in the part is removed
+	records       []row      // sorted, unique
+	unworn        []msWindow
+	sessionWindow msWindow
+	sessionCovers []msWindow
+	sessions      []sessionRow
+	keepOld       bool // what is stored wins over what comes
 }
 
-// settle sorts the part, lets later records win over earlier ones of the same span, and spans the window over it all.
+// settle sorts the part, lets later records win over earlier ones of the same span, and spans the windows over it all.
 func (p *part) settle() {
 	p.records = sortUnique(p.records, row.compare)
 	p.sessions = sortUnique(p.sessions, sessionRow.compare)
 	p.unworn = sortUnique(p.unworn, func(a, b msWindow) int { return cmp.Compare(a.start, b.start) })
-	reach := func(start, end int64) {
-		p.window.start, p.window.end = min(p.window.start, start), max(p.window.end, end)
-	}
 	for _, c := range p.covers {
-		reach(c.start, c.end)
+		p.window = p.window.reach(c.start, c.end)
 	}
 	for _, r := range p.records {
-		reach(r.start, r.start+1)
-	}
-	for _, s := range p.sessions {
-		reach(s.start, s.start+1)
+		p.window = p.window.reach(r.start, r.start+1)
 	}
 	for _, u := range p.unworn {
-		reach(u.start, u.start+1)
+		p.window = p.window.reach(u.start, u.start+1)
+	}
+	for _, c := range p.sessionCovers {
+		p.sessionWindow = p.sessionWindow.reach(c.start, c.end)
+	}
+	for _, s := range p.sessions {
+		p.sessionWindow = p.sessionWindow.reach(s.start, s.start+1)
 	}
 }
 
@@ -326,9 +342,6 @@ func (a *applier) apply(s *streamRow, p part) (Changes, error) {
 		s.newest = max(s.newest, x.end)
 	}
 	var changes Changes
-	if p.window.start >= p.window.end {
-		return changes, nil
-	}
 	a.reach = 0
 	for _, o := range a.streams {
 		a.reach += walking.Reach(o.longest())
@@ -504,7 +517,7 @@ func (a *applier) applySessions(s *streamRow, p part, changes *Changes) error {
 	var remove []sessionRow
 	err := query(a.ctx, a.tx, "SELECT start_ms, end_ms, kind, moving_ms, steps FROM session "+
 		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ?",
-		[]any{s.id, p.window.start, p.window.end}, func(scan func(...any) error) error {
+		[]any{s.id, p.sessionWindow.start, p.sessionWindow.end}, func(scan func(...any) error) error {
 			var old sessionRow
 			if err := scan(&old.start, &old.end, &old.kind, &old.moving, &old.steps); err != nil {
 				return err
@@ -517,7 +530,7 @@ func (a *applier) applySessions(s *streamRow, p part, changes *Changes) error {
 			case ok:
 				changes.Replaced++
 				changes.Added-- // counted again below
-			case covered(p.covers, old.start):
+			case covered(p.sessionCovers, old.start):
 				remove = append(remove, old)
 				changes.Removed++
 			}

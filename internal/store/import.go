@@ -342,9 +342,10 @@ func (im *Import) commitStream(personID int64, s *stagedStream, now time.Time, s
 				return fmt.Errorf("store: import: more than %d records of %s start at one instant", chunkRows, s.StreamKey)
 			}
 		}
-		p := part{window: msWindow{from, to}, covers: s.covers, records: rows}
+		chunk := msWindow{from, to}
+		p := part{window: chunk, covers: s.covers, records: rows, sessionWindow: chunk, sessionCovers: s.covers}
 		for _, x := range s.sessions {
-			if p.window.contains(x.start) {
+			if chunk.contains(x.start) {
 				p.sessions = append(p.sessions, x)
 			}
 		}
@@ -362,7 +363,7 @@ func (im *Import) commitStream(personID int64, s *stagedStream, now time.Time, s
 				return err
 			}
 			if p.keepOld = completeAt != neverMs && completeAt < st.completeAt; p.keepOld {
-				p.covers = nil // an older export than one that was imported: it can only add
+				p.covers, p.sessionCovers = nil, nil // an older export than one that was imported: it can only add
 			}
 			if last && completeAt > st.completeAt {
 				st.completeAt = completeAt

@@ -96,14 +96,14 @@ func wakingUntil(s Situation, day walking.Day) (quiet bool, end time.Time) {
 			end = w.End
 		}
 	}
-	for _, w := range s.Zones.Ranges(walking.Window{Start: s.Now, End: end}, s.Quiet) {
-		return w.Contains(s.Now), w.Start
+	if quiet := s.Zones.Ranges(walking.Window{Start: s.Now, End: end}, s.Quiet); len(quiet) > 0 {
+		return quiet[0].Contains(s.Now), quiet[0].Start
 	}
 	return false, end
 }
 
-// judge returns the first reason that holds, and its sentence. What does not depend on how much was walked comes first,
-// TargetMet apart, so that more walking never turns a silence into a message but where it makes the target reachable.
+// judge returns the first reason that holds, and its sentence. More walking never turns a silence into a message, but for
+// two: a first step ends NoDataToday, and what was out of reach comes within reach.
 func (f *figures) judge(s Situation, key string) (Reason, string) {
 	asOf := f.asOf.Format(clock)
 	switch {

@@ -1,0 +1,184 @@
+package googlehealth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/walkd/walkd/internal/ingest"
+)
+
+// errScope says that the consent lacks a right.
+var errScope = errors.New("the consent does not allow it")
+
+// tickTheBox is the remedy for a consent that lacks the right to read activity.
+const tickTheBox = "connect it again, and leave the box for activity and fitness data ticked"
+
+// A problem is the google.rpc.Status that the API answers with.
+type problem struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Status  string `json:"status"`
+	Details []struct {
+		Type       string            `json:"@type"`
+		Reason     string            `json:"reason"`
+		Metadata   map[string]string `json:"metadata"`
+		RetryDelay duration          `json:"retryDelay"`
+	} `json:"details"`
+}
+
+// refusal returns what follows from an answer other than 200, and closes it.
+func refusal(resp *http.Response) error {
+	const most = 64 << 10
+	text, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	err = errors.Join(err, resp.Body.Close())
+	var answer struct {
+		Error problem `json:"error"`
+	}
+	if json.Unmarshal(text, &answer) == nil && answer.Error.Code != 0 {
+		answer.Error.Code = resp.StatusCode
+		return answer.Error.failure(resp)
+	}
+	e := ingest.StatusError(service, resp, answeredAt(resp))
+	switch {
+	case e == nil:
+		return noSense(fmt.Errorf("it has the status %d", resp.StatusCode))
+	case err != nil:
+		e.Err = fmt.Errorf("%w, and the answer broke off: %w", e.Err, err)
+	case resp.StatusCode == http.StatusNotFound:
+		e.Remedy = "update walkd, or take api_url out of the config if it is there"
+	case e.Class == ingest.Auth && strings.HasPrefix(strings.TrimSpace(string(text)), "<"):
+		// Google refuses in JSON. A web page is from something on the way, and no reason to ask for consent.
+		e.Class, e.Err = ingest.Transient, fmt.Errorf("%w with a web page, which is not Google's", e.Err)
+	case e.Class == ingest.Auth:
+		e.Remedy = ingest.ConnectAgain
+	}
+	return e
+}
+
+// answeredAt returns the time on the wall at which an answer was made, as far as it tells.
+func answeredAt(resp *http.Response) time.Time {
+	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		return t
+	}
+	return time.Now()
+}
+
+// failure returns what follows from p, which came with resp.
+func (p *problem) failure(resp *http.Response) error {
+	told := *resp
+	if told.StatusCode = p.Code; p.Code < 400 || p.Code > 599 {
+		told.StatusCode = http.StatusInternalServerError
+	}
+	e := ingest.StatusError(service, &told, answeredAt(resp))
+	e.Err = fmt.Errorf("%w%s", e.Err, p.words(resp))
+	say := func(c ingest.Class, remedy, what string) error {
+		e.Class, e.Remedy = c, remedy
+		e.Err = fmt.Errorf("%s: %s (%w)", service, what, e.Err)
+		return e
+	}
+	switch {
+	case p.has("RATE_LIMIT_EXCEEDED"), p.Status == "RESOURCE_EXHAUSTED", e.Class == ingest.Throttled:
+		if e.RetryAfter == 0 {
+			e.RetryAfter = max(ingest.RetryAfter(resp.Header, answeredAt(resp)), p.retryDelay())
+		}
+		e.Class = ingest.Throttled
+		return e
+	case p.has("ACCOUNT_NOT_LINKED"):
+		return say(ingest.Permanent, p.signUp(), "there is no health data with this Google account")
+	case e.Status == http.StatusPreconditionFailed:
+		return say(ingest.Permanent, p.signUp(), "there is no health profile with this Google account")
+	case p.has("SERVICE_DISABLED"):
+		return say(ingest.Permanent, "enable the Google Health API in the Google Cloud console for the project of the "+
+			"client ID; it takes a few minutes to have effect", "the API is not enabled")
+	case e.Status == http.StatusForbidden && strings.Contains(p.Message, "Could not mint"):
+		return say(ingest.Permanent, "move the Fitbit account to a Google account in the Google Health app, and connect it "+
+			"again with that one", "this is an old Fitbit account, which the API does not know")
+	case p.has("RESOURCE_PERMISSION_DENIED"):
+		return say(ingest.Auth, "take the access away from walkd at https://myaccount.google.com/connections, and connect "+
+			"it again", "the consent has lost its effect")
+	case e.Status == http.StatusForbidden && p.lacksScope(resp):
+		e.Err = fmt.Errorf("%w: %w", errScope, e.Err)
+		return say(ingest.Auth, tickTheBox, "the consent lacks a right")
+	case e.Class == ingest.Auth:
+		e.Remedy = ingest.ConnectAgain
+	case e.Class == ingest.Permanent:
+		e.Remedy = "update walkd: the API may have changed"
+	}
+	return e
+}
+
+// has reports whether reason is among the details.
+func (p *problem) has(reason string) bool {
+	for _, d := range p.Details {
+		if d.Reason == reason {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *problem) lacksScope(resp *http.Response) bool {
+	return p.has("ACCESS_TOKEN_SCOPE_INSUFFICIENT") ||
+		strings.Contains(strings.Join(resp.Header.Values("Www-Authenticate"), " "), "insufficient_scope") ||
+		strings.Contains(p.Message, "insufficient authentication scopes")
+}
+
+func (p *problem) retryDelay() time.Duration {
+	var most time.Duration
+	for _, d := range p.Details {
+		most = max(most, d.RetryDelay.Duration)
+	}
+	return most
+}
+
+// signUp says what to do about an account without health data. The address that Google gives is shown only if it is
+// one of Google's.
+func (p *problem) signUp() string {
+	remedy := "sign in to the Google Health app with this Google account, and finish setting it up"
+	for _, d := range p.Details {
+		u, err := url.Parse(d.Metadata["redirect_uri"])
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" || len(u.String()) > 200 {
+			continue
+		}
+		if host := u.Hostname(); host == "google.com" || strings.HasSuffix(host, ".google.com") {
+			return remedy + ", or go to " + u.String()
+		}
+	}
+	return remedy
+}
+
+// words returns what Google says of the problem as a suffix: on one line, and not at length. It is left out if it holds
+// the access token.
+func (p *problem) words(resp *http.Response) string {
+	const most = 200
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(p.Message, ""))
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most-1]) + "…"
+	}
+	if resp.Request != nil {
+		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+		if token != "" && strings.Contains(p.Message, token) {
+			text = ""
+		}
+	}
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q", text)
+}

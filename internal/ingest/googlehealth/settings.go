@@ -1,0 +1,108 @@
+package googlehealth
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/walkd/walkd/internal/ingest"
+)
+
+// Settings are the keys of a source of the kind google-health in the config.
+type Settings struct {
+	ClientID     string `toml:"client_id"`
+	ClientSecret string `json:"-" toml:"client_secret,secret"`
+	// RedirectURL is where Google sends the browser after consent, as registered for the client.
+	RedirectURL string `toml:"redirect_url"`
+	// The addresses of Google's servers; others are for tests and the demo.
+	APIURL   string `toml:"api_url"`
+	AuthURL  string `toml:"auth_url"`
+	TokenURL string `toml:"token_url"`
+}
+
+// Defaults returns the settings of a config that says nothing.
+func Defaults() *Settings {
+	return &Settings{
+		RedirectURL: "http://localhost:8098/oauth/callback",
+		APIURL:      "https://health.googleapis.com",
+		AuthURL:     "https://accounts.google.com/o/oauth2/v2/auth",
+		TokenURL:    "https://oauth2.googleapis.com/token",
+	}
+}
+
+// Format writes the settings without the secret, whatever the verb.
+func (s Settings) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "google-health as "+s.ClientID)
+}
+
+// Check reports what is missing or cannot be: the key, what is wrong and what is wanted.
+func (s *Settings) Check(report func(key, what, want string)) {
+	if s.ClientID == "" {
+		report("client_id", "missing", "the client ID of an OAuth client of the type Web application: make one in the "+
+			"Google Cloud console, under APIs & Services, Credentials, and register "+s.RedirectURL+
+			" as its authorised redirect URI")
+	}
+	if s.ClientSecret == "" {
+		report("client_secret", "missing",
+			"the secret that the Google Cloud console shows for the client ID, as client_secret_file or from the environment")
+	}
+	for _, u := range []struct{ key, value, like string }{
+		{"redirect_url", s.RedirectURL, Defaults().RedirectURL},
+		{"api_url", s.APIURL, Defaults().APIURL},
+		{"auth_url", s.AuthURL, Defaults().AuthURL},
+		{"token_url", s.TokenURL, Defaults().TokenURL},
+	} {
+		if what := wrongURL(u.value); what != "" {
+			report(u.key, what, fmt.Sprintf("an https address, or an http one on this machine, like %q", u.like))
+		}
+	}
+}
+
+// wrongURL returns why a URL cannot be used, or "". Tokens and codes travel in the clear over http, so it has to stay on
+// the machine; Google refuses other redirects over http as well. What the URL holds besides is not shown.
+func wrongURL(value string) string {
+	u, err := url.Parse(value)
+	switch {
+	case strings.Contains(value, "@"):
+		return "the URL holds a user name or password"
+	case err != nil || u.Scheme == "" || u.Hostname() == "":
+		return fmt.Sprintf("%q is not a whole URL", value)
+	case strings.ContainsAny(value, "?#"):
+		return "the URL holds a query or fragment"
+	case u.Scheme == "https":
+		return ""
+	case u.Scheme != "http":
+		return fmt.Sprintf("%q is not an HTTP URL", value)
+	}
+	switch u.Hostname() {
+	case "localhost", "127.0.0.1", "::1":
+		return ""
+	}
+	return fmt.Sprintf("%q is not encrypted and leaves this machine", value)
+}
+
+// Provider returns Google Health as one person has configured it under the name of a source.
+func (s *Settings) Provider(source string) ingest.Provider {
+	return &Provider{
+		source: source,
+		api:    strings.TrimRight(s.APIURL, "/"),
+		oauth: ingest.OAuth2{
+			Service: service,
+			Config: oauth2.Config{
+				ClientID: s.ClientID, ClientSecret: s.ClientSecret, RedirectURL: s.RedirectURL,
+				Scopes: []string{activityScope, settingsScope},
+				Endpoint: oauth2.Endpoint{
+					AuthURL: s.AuthURL, TokenURL: s.TokenURL, AuthStyle: oauth2.AuthStyleInParams,
+				},
+			},
+			// Without these two Google grants no refresh token, or only with the very first consent. The third keeps
+			// what a person has granted before.
+			AuthParams: map[string]string{
+				"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true",
+			},
+		},
+	}
+}

@@ -1,0 +1,306 @@
+package googlehealth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// A source asks Google Health about one person.
+type source struct {
+	p      *Provider
+	client *http.Client
+}
+
+// The paths, and how much is asked for at once: the documented maximum.
+const (
+	stepsPath    = "/v4/users/me/dataTypes/steps/dataPoints:reconcile"
+	exercisePath = "/v4/users/me/dataTypes/exercise/dataPoints:reconcile"
+	devicesPath  = "/v4/users/me/pairedDevices"
+	settingsPath = "/v4/users/me/settings"
+
+	stepsSize    = 10_000
+	exerciseSize = 25
+	devicesSize  = 100
+
+	maxPages = 1000 // of one question; what needs more is no end
+)
+
+// Fetch returns the steps in r.Window, the times unworn, and the exercises if they are wanted. A single point that
+// cannot be, such as one with more steps than anybody can do, is left out and logged, since it would stand in the way
+// for ever; one that is not of the documented form is an error.
+func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, error) {
+	key := walking.StreamKey{Source: s.p.source}
+	records, err := s.steps(ctx, r)
+	if err != nil {
+		return ingest.Batch{}, err
+	}
+	cover := ingest.Cover{StreamKey: key, Window: r.Window, Part: ingest.RecordsOnly}
+	var sessions []walking.StreamSession
+	if r.Sessions {
+		cover.Part = ingest.All
+		found, err := s.exercises(ctx, r)
+		if err != nil {
+			return ingest.Batch{}, err
+		}
+		for _, f := range found {
+			sessions = append(sessions, walking.StreamSession{StreamKey: key, Session: f})
+		}
+	}
+	stream := walking.Stream{
+		StreamKey: key, Device: walking.Wearable, Delivery: walking.Pulled, ReliableOffset: true,
+	}
+	for _, rec := range records {
+		if rec.End().After(stream.SyncedThrough) {
+			stream.SyncedThrough = rec.End()
+		}
+	}
+	b := ingest.Batch{Streams: []walking.Stream{stream}, Covers: []ingest.Cover{cover}, Sessions: sessions}
+	if len(records) > 0 {
+		b.Records = []walking.StreamRecords{{StreamKey: key, Records: records}}
+	}
+	for _, w := range unworn(records, r.Window, r.Zones) {
+		b.Unworn = append(b.Unworn, ingest.Unworn{StreamKey: key, Window: w})
+	}
+	return b, nil
+}
+
+// steps returns the records that start in the window, in order, each start and length once.
+func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record, error) {
+	const field = "steps.interval.start_time"
+	q := query(stepsSize, fmt.Sprintf("%s >= %q AND %s < %q", field, instant(r.Window.Start), field, instant(r.Window.End)))
+	var records []walking.Record
+	left := s.leftOut(ctx, "data points", r)
+	err := pages(ctx, s, stepsPath, q, "dataPoints", func(p *stepsPoint) error {
+		rec, err := p.record()
+		if err != nil {
+			return err
+		}
+		if !r.Window.Contains(rec.Start) {
+			return nil
+		}
+		if err := ingest.CheckRecord(rec, r.Now); err != nil {
+			left.add(err)
+			return nil
+		}
+		records = append(records, rec)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	left.tell()
+	return lastOfEach(records, func(a, b walking.Record) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Duration, b.Duration))
+	}), nil
+}
+
+// exercises returns the sessions that start in the window, in order, each once.
+func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Session, error) {
+	const field = "exercise.interval.civil_start_time"
+	// Exercises can only be asked for by the dates of the place where they began, which are at most a day from ours.
+	first, last := r.Window.Start.Add(-24*time.Hour).UTC(), r.Window.End.Add(48*time.Hour).UTC()
+	q := query(exerciseSize, fmt.Sprintf("%s >= %q AND %s < %q",
+		field, first.Format(time.DateOnly), field, last.Format(time.DateOnly)))
+	var sessions []walking.Session
+	left := s.leftOut(ctx, "exercises", r)
+	err := pages(ctx, s, exercisePath, q, "dataPoints", func(p *exercisePoint) error {
+		ses, err := p.session()
+		if err != nil {
+			return err
+		}
+		if !r.Window.Contains(ses.Start) {
+			return nil
+		}
+		err = ingest.CheckSession(ses, r.Now)
+		if err != nil && ses.HasSteps {
+			// The walk may still be right where its steps are not.
+			ses.Steps, ses.HasSteps = 0, false
+			if ingest.CheckSession(ses, r.Now) == nil {
+				left.add(err)
+				err = nil
+			}
+		}
+		if err != nil {
+			left.add(err)
+			return nil
+		}
+		sessions = append(sessions, ses)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	left.tell()
+	return lastOfEach(sessions, func(a, b walking.Session) int {
+		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(a.Kind, b.Kind))
+	}), nil
+}
+
+// lastOfEach sorts list and keeps of equal elements the one that came last. Pages overlap if data comes in between them.
+func lastOfEach[T any](list []T, compare func(a, b T) int) []T {
+	slices.SortStableFunc(list, compare)
+	out := list[:0]
+	for i, x := range list {
+		if i+1 == len(list) || compare(x, list[i+1]) != 0 {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// leftOver counts what is left out of an answer.
+type leftOver struct {
+	log  *slog.Logger
+	ctx  context.Context //nolint:containedctx // for the log, and no longer than the call that it belongs to
+	what string
+	r    ingest.Request
+	n    int
+}
+
+func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
+	log := s.p.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &leftOver{log: log.With("source", s.p.source), ctx: ctx, what: what, r: r}
+}
+
+func (l *leftOver) add(reason error) {
+	l.n++
+	l.log.DebugContext(l.ctx, "what Google Health says cannot be", "what", l.what, "err", reason)
+}
+
+func (l *leftOver) tell() {
+	if l.n > 0 {
+		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
+			"from", instant(l.r.Window.Start), "to", instant(l.r.Window.End))
+	}
+}
+
+// Probe returns when a watch or band of the person last synced. It is zero if there is none, or if the person has not
+// granted the right to know.
+func (s *source) Probe(ctx context.Context) (time.Time, error) {
+	if s.p.noSettings.Load() {
+		return time.Time{}, nil
+	}
+	var synced time.Time
+	err := pages(ctx, s, devicesPath, query(devicesSize, ""), "pairedDevices", func(d *pairedDevice) error {
+		if d.DeviceType == tracker && d.LastSyncTime.After(synced) {
+			synced = d.LastSyncTime.UTC()
+		}
+		return nil
+	})
+	if errors.Is(err, errScope) {
+		s.p.noSettings.Store(true)
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return synced, nil
+}
+
+// Zone returns the time zone of the person's settings.
+func (s *source) Zone(ctx context.Context) (*time.Location, error) {
+	fail := func(err error) (*time.Location, error) {
+		return nil, &ingest.Error{Class: ingest.Permanent, Err: fmt.Errorf("%s: no time zone: %w", service, err)}
+	}
+	if s.p.noSettings.Load() {
+		return fail(errScope)
+	}
+	resp, err := s.get(ctx, settingsPath, nil)
+	if errors.Is(err, errScope) {
+		s.p.noSettings.Store(true)
+		return fail(errScope)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var v settings
+	if err := ingest.ReadJSON(service, resp, &v); err != nil {
+		return nil, err
+	}
+	if v.Error != nil {
+		return nil, v.Error.failure(resp)
+	}
+	zone, err := walking.ParseZone(v.TimeZone)
+	if err != nil {
+		return fail(err)
+	}
+	return zone, nil
+}
+
+// query returns the parameters of a question; without a filter if that is "".
+func query(size int, filter string) url.Values {
+	q := url.Values{"pageSize": {strconv.Itoa(size)}, "prettyPrint": {"false"}}
+	if filter != "" {
+		q.Set("filter", filter)
+	}
+	return q
+}
+
+// instant returns t as filters have it.
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// get returns the answer to a question if it is a good one. Its body is to be closed.
+func (s *source) get(ctx context.Context, path string, q url.Values) (*http.Response, error) {
+	address := s.p.api + path
+	if len(q) > 0 {
+		address += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("googlehealth: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("googlehealth: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, refusal(resp)
+	}
+	return resp, nil
+}
+
+// pages hands every element of every page of the answer to take, whose errors are about the form of the element.
+func pages[P any](
+	ctx context.Context, s *source, path string, q url.Values, list string, take func(*P) error,
+) error {
+	seen := map[string]bool{}
+	for range maxPages {
+		token, err := page(ctx, s, path, q, list, take)
+		if err != nil || token == "" {
+			return err
+		}
+		if seen[token] {
+			return noSense(errors.New("its pages repeat without end"))
+		}
+		seen[token] = true
+		q.Set("pageToken", token)
+	}
+	return noSense(fmt.Errorf("it has more than %d pages", maxPages))
+}
+
+func page[P any](
+	ctx context.Context, s *source, path string, q url.Values, list string, take func(*P) error,
+) (token string, err error) {
+	resp, err := s.get(ctx, path, q)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	return readPage(resp, list, take)
+}

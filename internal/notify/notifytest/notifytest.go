@@ -92,7 +92,7 @@ func Conform(t *testing.T, world func(t *testing.T) World) {
 		cancel()
 		_, err := w.Channel.Send(ctx, message("cancelled"))
 		if err != nil {
-			judge(t, w, err, notify.Failed, notify.Unknown)
+			_ = judge(t, w, err, notify.Failed, notify.Unknown)
 		}
 		if w.Hang == nil {
 			return
@@ -101,7 +101,7 @@ func Conform(t *testing.T, world func(t *testing.T) World) {
 		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err = w.Channel.Send(ctx, message("hangs"))
-		judge(t, w, err, notify.Failed, notify.Unknown)
+		_ = judge(t, w, err, notify.Failed, notify.Unknown)
 	})
 	t.Run("replaces or says that it does not", func(t *testing.T) {
 		w := world(t)

@@ -20,12 +20,12 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "What is wrong, and what to do about it",
 		Long: `Look at the config, the store and what feeds it, and say what is wrong and what
-to do about it. With --online, ask InfluxDB as well. The exit code is 1 if
-anything is wrong, 2 if it is the config.`,
+to do about it. With --online, ask InfluxDB and the sources on the network as
+well. The exit code is 1 if anything is wrong, 2 if it is the config.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), online) },
 	}
-	c.Flags().BoolVar(&online, "online", false, "also ask InfluxDB")
+	c.Flags().BoolVar(&online, "online", false, "also ask InfluxDB and the sources on the network")
 	return c
 }
 
@@ -57,13 +57,24 @@ func (a *app) check(ctx context.Context, online bool) error {
 	} else {
 		c.ok("config", "%s", s.path)
 	}
-	if _, err := control.Dial(ctx, s.DataDir); err == nil {
+	daemon, err := control.Dial(ctx, s.DataDir)
+	if err == nil {
 		c.ok("daemon", "runs on %s", s.DataDir)
 	} else {
 		c.note("daemon", "none on %s: `walkd run` starts it", s.DataDir)
 	}
+	if online && len(accounts(s)) > 0 {
+		if err := a.probe(ctx, c, s, daemon); err != nil {
+			return err
+		}
+	}
 	if err := a.checkStore(ctx, c, s); err != nil {
 		return err
+	}
+	for _, p := range s.People {
+		for _, ch := range channelsOf(p) {
+			c.ok("channel", "%s: %s (%s)", p.Name, ch.Name, ch.Kind)
+		}
 	}
 	switch {
 	case s.Influx.URL == "":
@@ -92,12 +103,36 @@ func (a *app) check(ctx context.Context, online bool) error {
 	return nil
 }
 
+// probe asks every source on the network how far its device has synced; checkStore tells what came of it.
+func (a *app) probe(ctx context.Context, c *checklist, s settings, daemon *control.Client) error {
+	if daemon != nil {
+		return daemon.Probe(ctx)
+	}
+	e, err := a.open(ctx, s)
+	var damaged *store.FileError
+	if errors.As(err, &damaged) {
+		return nil // checkStore tells
+	}
+	if err != nil {
+		return err
+	}
+	err = e.Probe(ctx)
+	if err != nil && ctx.Err() == nil {
+		c.wrong("source", "%v", err)
+		err = nil
+	}
+	return errors.Join(err, e.Store.Close())
+}
+
 func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err error) {
 	r, err := store.OpenReader(ctx, s.DataDir)
 	var file *store.FileError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.note("store", "none in %s yet: the first import makes it", s.DataDir)
+		c.note("store", "none in %s yet: the first import makes it, or the first `walkd run`", s.DataDir)
+		for _, acc := range accounts(s) {
+			c.wrong("source", "%s: %s is not connected: run `walkd connect %s`", acc.Person, acc.Source, acc.Source)
+		}
 		return nil
 	case errors.As(err, &file):
 		c.wrong("store", "%v", file)
@@ -153,6 +188,33 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 		for _, st := range streams {
 			c.ok("stream", "%s: %s, %s, complete up to %s (%s)", p.Name, st.StreamKey, deviceText(st.Device),
 				st.SyncedThrough.In(p.Zones.At(st.SyncedThrough)).Format("2006-01-02 15:04"), ago(now.Sub(st.SyncedThrough)))
+		}
+	}
+	states, err := a.sourceStates(ctx, r, s)
+	if err != nil {
+		return err
+	}
+	for _, st := range states {
+		zones := walking.Timeline{}
+		for _, p := range everybody {
+			if p.Name == st.Person {
+				zones = p.Zones
+			}
+		}
+		text := fmt.Sprintf("%s: %s (%s), %s", st.Person, st.Source, st.Service, stateText(st, zones, now))
+		if left := budgetText(st); left != "" {
+			text += "; requests left: " + left
+		}
+		if fine(st) {
+			c.ok("source", "%s", text)
+		} else {
+			c.wrong("source", "%s", text)
+		}
+		if p := problemText(st); p != "" {
+			c.wrong("source", "%s", p)
+		}
+		if ending := endingText(st, now); ending != "" {
+			c.wrong("source", "%s", ending)
 		}
 	}
 	return nil

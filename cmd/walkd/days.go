@@ -215,7 +215,10 @@ The JSON is an array, one object a person: all that ` + "`walkd days --json`" + 
 today, and mean7_band and mean7_days (the band of mean7 and the number of days
 in it; null and 0 if there is none yet), as_of (up to when the data is complete,
 RFC 3339; null if there is none), minutes_needed (whole minutes until the target
-is met; 0 if it is).`,
+is met; 0 if it is), pulling (how each source on the network fares: source, kind,
+phase, connected, synced, last_success, next_try, problem, remedy, consent_ends,
+requests_left) and nudge (the last decision of the day, as in ` + "`walkd nudges log\n--json`" + `; null if
+there is none).`,
 		Example: `  walkd today
   walkd today --json | jq '.[0].minutes_needed'`,
 		Args: noArgs,
@@ -233,6 +236,9 @@ type todayJSON struct {
 	Mean7Days int        `json:"mean7_days"`
 	AsOf      *time.Time `json:"as_of"` // up to when the data is complete; null if there is none
 	Needed    int        `json:"minutes_needed"`
+
+	Pulling []sourceJSON `json:"pulling"`
+	Nudge   *nudgeJSON   `json:"nudge"`
 }
 
 func (a *app) today(ctx context.Context, person string, asJSON bool) (err error) {
@@ -249,6 +255,10 @@ func (a *app) today(ctx context.Context, person string, asJSON bool) (err error)
 	if err != nil {
 		return err
 	}
+	states, err := a.sourceStates(ctx, r, s)
+	if err != nil {
+		return err
+	}
 	now := a.now()
 	out := []todayJSON{}
 	for i, p := range chosen {
@@ -256,6 +266,7 @@ func (a *app) today(ctx context.Context, person string, asJSON bool) (err error)
 		if err != nil {
 			return err
 		}
+		v.Sources = statesOf(states, p.Name)
 		if asJSON {
 			out = append(out, v.export())
 			continue
@@ -268,10 +279,7 @@ func (a *app) today(ctx context.Context, person string, asJSON bool) (err error)
 		}
 	}
 	if asJSON {
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		return e.Encode(out)
+		return writeJSON(a.stdout, out)
 	}
 	if len(chosen) == 0 {
 		fmt.Fprintln(a.stderr, "there is nobody in the store yet: `walkd import` brings data in")
@@ -294,11 +302,19 @@ func todayOf(ctx context.Context, r *store.Reader, p store.Person, now time.Time
 		v.Today = days[0]
 	}
 	streams, err := r.Streams(ctx, p)
+	if err != nil {
+		return v, err
+	}
 	for _, st := range streams {
 		if st.SyncedThrough.After(v.Through) {
 			v.Through = st.SyncedThrough
 		}
 	}
+	told, err := r.NudgeLog(ctx, p.ID, (day - 1).In(time.UTC), now.Add(time.Second))
+	if len(told) > 0 && told[0].Day == day {
+		v.Nudge = &told[0]
+	}
+	v.person = p
 	return v, err
 }
 
@@ -313,5 +329,13 @@ func (v todayView) export() todayJSON {
 		t.AsOf = &through
 	}
 	t.Needed = max(0, int(v.Today.Target)+1-walking.WholeMinutes(v.Today.Walking))
+	t.Pulling = []sourceJSON{}
+	for _, s := range v.Sources {
+		t.Pulling = append(t.Pulling, exportState(s, v.person.Zones))
+	}
+	if v.Nudge != nil {
+		n := exportNudge(v.person, *v.Nudge)
+		t.Nudge = &n
+	}
 	return t
 }

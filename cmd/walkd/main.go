@@ -30,6 +30,7 @@ func (a *app) main(args []string) int {
 
 // An app is what the commands run on.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            config.Env
 	now            func() time.Time
@@ -42,7 +43,7 @@ type app struct {
 
 // newApp returns the app of the machine that walkd runs on.
 func newApp() *app {
-	return &app{stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now, terminal: terminalWidth}
+	return &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now, terminal: terminalWidth}
 }
 
 // The exit codes.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/pull"
 )
 
 // A progress shows how far a long work has come, on a terminal; elsewhere it is quiet.
@@ -70,6 +71,11 @@ func (p *progress) show(s engine.Progress) {
 	_ = p.bar.Set64(min(s.Done, max(s.Total, s.Done))) // fails only beyond its end
 }
 
+// pulling shows how far pulling has come.
+func (p *progress) pulling(s pull.Progress) {
+	p.show(engine.Progress{Phase: engine.Pulling, Done: int64(s.Done), Total: int64(s.Total), Records: int64(s.Records)})
+}
+
 // progressText says how far a phase has come after it has been going on for elapsed.
 func progressText(s engine.Progress, elapsed time.Duration) string {
 	var text string
@@ -82,6 +88,8 @@ func progressText(s engine.Progress, elapsed time.Duration) string {
 	switch s.Phase {
 	case engine.Reading:
 		text = fmt.Sprintf("reading: %s MB, %s records", of(megabytes), grouped(s.Records))
+	case engine.Pulling:
+		text = fmt.Sprintf("pulling: %s days, %s records", of(grouped), grouped(s.Records))
 	case engine.Storing:
 		text = "storing: " + of(grouped)
 	case engine.Deriving:

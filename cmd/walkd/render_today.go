@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -22,6 +24,11 @@ type todayView struct {
 	// Today is the day of Now. Its ByHour follows the clock of that location.
 	Today walking.Summary
 	Quiet walking.WallRange
+	// Sources are those on the network.
+	Sources []pull.State
+	// Nudge is the last decision of the day, nil if there is none.
+	Nudge  *store.NudgeEntry
+	person store.Person
 }
 
 // renderToday writes where the day stands. Its error is that of w.
@@ -47,6 +54,8 @@ func renderToday(w io.Writer, t todayView, s style) error {
 		page.hours()
 		page.mean()
 	}
+	page.nudge()
+	page.sources()
 	return out.Flush()
 }
 
@@ -293,6 +302,48 @@ func (p *todayPage) mean() {
 	p.line("")
 	for _, l := range wrap(study(t.Mean7), min(p.inner(), 76)) {
 		p.line(p.style.faint(l))
+	}
+}
+
+// nudge writes what was decided last.
+func (p *todayPage) nudge() {
+	n := p.Nudge
+	if n == nil {
+		return
+	}
+	p.line("")
+	at := n.At.In(p.Now.Location()).Format("15:04")
+	if n.Send {
+		p.line(p.style.strong("Sent at " + at + ": " + n.Title))
+		p.text(n.Body)
+		for _, d := range n.Deliveries {
+			p.line(p.style.faint(deliveryText(d, p.person.Zones)))
+		}
+		return
+	}
+	for _, l := range wrap("Nothing sent at "+at+" ("+string(n.Reason)+"): "+n.Why, min(p.inner(), 76)) {
+		p.line(p.style.faint(l))
+	}
+}
+
+// sources writes how the sources on the network fare.
+func (p *todayPage) sources() {
+	for i, s := range p.Sources {
+		if i == 0 {
+			p.line("")
+		}
+		mark := "✓ "
+		if !fine(s) {
+			mark = "! "
+		}
+		for _, l := range wrap(mark+s.Source+": "+stateText(s, p.person.Zones, p.Now), p.inner()) {
+			p.line(p.style.faint(l))
+		}
+		for _, text := range []string{problemText(s), endingText(s, p.Now)} {
+			if text != "" {
+				p.text(text)
+			}
+		}
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/walkd/walkd/internal/config"
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/notify"
+	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -50,8 +52,8 @@ into InfluxDB for Grafana. ` + "`walkd demo`" + ` shows it.`,
 	f.StringVar(&a.flags.dataDir, "data-dir", "", "keep the data in `DIR`")
 	f.StringVar(&a.flags.logLevel, "log-level", "", "`LEVEL` of the log: debug, info, warn or error")
 	f.StringVar(&a.flags.logFormat, "log-format", "", "`FORMAT` of the log: text or json")
-	root.AddCommand(a.demoCommand(), a.runCommand(), a.checkCommand(), a.importCommand(), a.todayCommand(), a.daysCommand(),
-		a.influxCommand(), a.backupCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.demoCommand(), a.runCommand(), a.checkCommand(), a.connectCommand(), a.syncCommand(),
+		a.importCommand(), a.todayCommand(), a.daysCommand(), a.nudgesCommand(), a.influxCommand(), a.backupCommand(), a.versionCommand(), a.completionCommand())
 	help := helpCommand(root)
 	root.SetHelpCommand(help)
 	root.AddCommand(help)
@@ -172,6 +174,12 @@ func (c clock) Now() time.Time { return c.now() }
 
 // open opens the store for writing, as the config wants it, with an engine on it.
 func (a *app) open(ctx context.Context, s settings) (*engine.Engine, error) {
+	return a.openAt(ctx, s, clock{now: a.now}, 0)
+}
+
+// openAt opens the store with an engine whose domain clock is c. daily is how many requests the polls of one account may
+// make in a day on the wall, see pull.Options.
+func (a *app) openAt(ctx context.Context, s settings, c engine.Clock, daily int) (*engine.Engine, error) {
 	st, err := store.Open(ctx, s.DataDir)
 	if err != nil {
 		if errors.Is(err, store.ErrOwned) {
@@ -179,16 +187,30 @@ func (a *app) open(ctx context.Context, s settings) (*engine.Engine, error) {
 		}
 		return nil, err
 	}
-	e := &engine.Engine{Store: st, Formats: formats(), Clock: clock{now: a.now}, Log: a.logger(s)}
-	err = st.Configure(ctx, storeSettings(s), a.now())
+	e := &engine.Engine{
+		Store: st, Formats: formats(), Clock: c, Log: a.logger(s), Accounts: accounts(s), Nudging: nudging(s),
+	}
+	err = st.Configure(ctx, storeSettings(s), c.Now())
+	if err == nil {
+		e.Puller, err = pull.New(pull.Options{
+			Store: st, Clock: c, Wall: engine.WallClock{}, Log: e.Log, Synced: e.Synced, Daily: daily,
+		}, e.Accounts)
+	}
+	if err == nil {
+		var channels map[notify.Address]notify.Channel
+		channels, err = openChannels(s, e.Log)
+		e.Courier = notify.NewCourier(notify.Options{
+			Queue: st, Channels: channels, Clock: c, Wall: engine.WallClock{}, Log: e.Log,
+		})
+	}
 	if err == nil && s.Influx.URL != "" {
-		var c *influx.Client
-		c, err = influx.NewClient(influx.Config{
+		var to *influx.Client
+		to, err = influx.NewClient(influx.Config{
 			URL: s.Influx.URL, Org: s.Influx.Org, Bucket: s.Influx.Bucket, Token: s.Influx.Token.Reveal(),
 		})
 		if err == nil {
 			l := engine.Ledger{Store: st, Clock: e.Clock}
-			e.Projector = influx.New(c, l, l, influx.Options{Logger: e.Log, Progress: e.Projected})
+			e.Projector = influx.New(to, l, l, influx.Options{Logger: e.Log, Progress: e.Projected})
 		}
 	}
 	if err != nil {

@@ -21,10 +21,11 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "The daemon: derive days, close them by the clock, project them",
-		Long: `Run until a signal: derive the days that changed, close days by the clock, keep
-InfluxDB up to date, answer /healthz, /readyz and /metrics on web.listen, and do
-what commands like import ask for. SIGTERM or Ctrl-C ends it in good order, a
+		Short: "The daemon: pull, derive days, nudge, project",
+		Long: `Run until a signal: pull from the sources of the config, derive the days that
+changed, close days by the clock, send what is worth saying, keep InfluxDB up to
+date, answer /, /healthz, /readyz and /metrics on web.listen, and do what
+commands like import and sync ask for. SIGTERM or Ctrl-C ends it in good order, a
 second one at once; nothing stored is lost either way.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemon(cmd.Context()) },
@@ -62,7 +63,8 @@ func (a *app) daemon(ctx context.Context) (err error) {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(engine.Metrics{Engine: e, HealthValues: s.Web.MetricsHealthValues}, collectors.NewGoCollector(),
 			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		h := web.New(web.Options{Ready: e.Ready, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})})
+		h := web.New(web.Options{Ready: e.Ready, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
+			Status: statusPage(e, "", time.Minute)})
 		g.Go(func() error { return web.Serve(ctx, listener, h, e.Log) })
 		e.Log.Info("listening", "address", listener.Addr().String())
 	}

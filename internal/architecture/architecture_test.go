@@ -42,7 +42,7 @@ var rules = []rule{
 	{dir: "internal/store", may: append(pure, "internal/ingest", "internal/notify")},
 	{dir: "internal/pull", may: []string{"internal/walking", "internal/ingest", "internal/store"}},
 	{dir: "internal/influx", may: pure},
-	{dir: "internal/control", may: []string{"internal/engine", "internal/influx"}},
+	{dir: "internal/control", may: []string{"internal/engine", "internal/influx", "internal/pull"}},
 	{dir: "internal/config", may: pure},
 	{dir: "internal/simulate", may: []string{"internal/ingest", "internal/walking"}},
 	{dir: "internal/web", may: append(pure, "internal/ingest")},

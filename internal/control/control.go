@@ -5,6 +5,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/pull"
 )
 
 // SocketName is the name of the socket in the data folder.
@@ -34,6 +36,10 @@ var ErrNoDaemon = errors.New("no walkd is running on this data folder")
 type Commands interface {
 	Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
 	Rebuild(ctx context.Context, person string, progress func(engine.Progress)) (influx.Stats, error)
+	Sync(ctx context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
+	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
+	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
+	Probe(ctx context.Context) error
 }
 
 // message is a line of an answer.
@@ -41,8 +47,24 @@ type message struct {
 	Progress *engine.Progress     `json:"progress,omitempty"`
 	Import   *engine.ImportResult `json:"import,omitempty"`
 	Rebuild  *influx.Stats        `json:"rebuild,omitempty"`
+	Pulling  *pull.Progress       `json:"pulling,omitempty"`
+	Synced   []synced             `json:"synced,omitempty"`
+	Begun    *pull.Connection     `json:"begun,omitempty"`
+	Connect  *connected           `json:"connected,omitempty"`
 	Error    string               `json:"error,omitempty"`
 	Stopped  bool                 `json:"stopped,omitempty"` // the daemon ends
+}
+
+// synced is a pull.SyncResult as it goes over the socket.
+type synced struct {
+	pull.SyncResult
+	Err string // hides the error, which has no JSON of its own
+}
+
+// connected is a pull.Connected as it goes over the socket.
+type connected struct {
+	pull.Connected
+	Zone string // hides the location
 }
 
 // Listen opens the socket in dir, whose lock the caller holds. What a killed daemon has left there is removed.
@@ -126,6 +148,9 @@ func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) er
 		stats, err := c.Rebuild(r.Context(), r.URL.Query().Get("person"), func(p engine.Progress) { a.send(message{Progress: &p}) })
 		a.end(message{Rebuild: &stats}, err)
 	})
+	handle("POST /sync", func(w http.ResponseWriter, r *http.Request) { serveSync(w, r, c) })
+	handle("POST /connect", func(w http.ResponseWriter, r *http.Request) { serveConnect(w, r, c) })
+	handle("POST /probe", func(w http.ResponseWriter, r *http.Request) { newAnswer(w).end(message{}, c.Probe(r.Context())) })
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -172,6 +197,55 @@ func serveImport(w http.ResponseWriter, r *http.Request, c Commands) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
 	a.end(message{Import: &result}, err)
+}
+
+func serveSync(w http.ResponseWriter, r *http.Request, c Commands) {
+	a := newAnswer(w)
+	var req pull.SyncRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&req); err != nil {
+		a.end(message{}, fmt.Errorf("control: bad request: %w", err))
+		return
+	}
+	results, err := c.Sync(r.Context(), req, func(p pull.Progress) { a.send(message{Pulling: &p}) })
+	var m message
+	for _, result := range results {
+		s := synced{SyncResult: result}
+		if result.Err != nil {
+			s.Err = result.Err.Error()
+		}
+		m.Synced = append(m.Synced, s)
+	}
+	a.end(m, err)
+}
+
+// connectRequest begins to connect a source, or ends it with what came back.
+type connectRequest struct {
+	Person     string `json:"person"`
+	Source     string `json:"source"`
+	Redirected string `json:"redirected"`
+}
+
+// maxQuestion is how long a question without a file may be.
+const maxQuestion = 64 << 10
+
+func serveConnect(w http.ResponseWriter, r *http.Request, c Commands) {
+	a := newAnswer(w)
+	var req connectRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&req); err != nil {
+		a.end(message{}, fmt.Errorf("control: bad request: %w", err))
+		return
+	}
+	if req.Redirected == "" {
+		begun, err := c.BeginConnect(r.Context(), req.Person, req.Source)
+		a.end(message{Begun: &begun}, err)
+		return
+	}
+	done, err := c.FinishConnect(r.Context(), req.Redirected)
+	m := connected{Connected: done}
+	if done.Zone != nil {
+		m.Zone = done.Zone.String()
+	}
+	a.end(message{Connect: &m}, err)
 }
 
 // An answer is written line by line.
@@ -234,7 +308,7 @@ func (c *Client) Import(ctx context.Context, req engine.ImportRequest, body io.R
 	if err != nil {
 		return engine.ImportResult{}, fmt.Errorf("control: %w", err)
 	}
-	m, err := c.ask(ctx, "import", url.Values{"request": {string(b)}}, body, req.Size, progress)
+	m, err := c.ask(ctx, "import", url.Values{"request": {string(b)}}, body, req.Size, showing(progress))
 	if m.Import == nil {
 		m.Import = &engine.ImportResult{}
 	}
@@ -243,11 +317,79 @@ func (c *Client) Import(ctx context.Context, req engine.ImportRequest, body io.R
 
 // Rebuild has the daemon rebuild the projection.
 func (c *Client) Rebuild(ctx context.Context, person string, progress func(engine.Progress)) (influx.Stats, error) {
-	m, err := c.ask(ctx, "rebuild", url.Values{"person": {person}}, nil, 0, progress)
+	m, err := c.ask(ctx, "rebuild", url.Values{"person": {person}}, nil, 0, showing(progress))
 	if m.Rebuild == nil {
 		m.Rebuild = &influx.Stats{}
 	}
 	return *m.Rebuild, err
+}
+
+// showing returns what passes on the progress that a message holds.
+func showing(progress func(engine.Progress)) func(message) {
+	return func(m message) {
+		if m.Progress != nil && progress != nil {
+			progress(*m.Progress)
+		}
+	}
+}
+
+// Sync has the daemon pull.
+func (c *Client) Sync(ctx context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error) {
+	b, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	m, err := c.ask(ctx, "sync", nil, bytes.NewReader(b), int64(len(b)), func(m message) {
+		if m.Pulling != nil && progress != nil {
+			progress(*m.Pulling)
+		}
+	})
+	var results []pull.SyncResult
+	for _, s := range m.Synced {
+		if s.Err != "" {
+			s.SyncResult.Err = errors.New(s.Err)
+		}
+		results = append(results, s.SyncResult)
+	}
+	return results, err
+}
+
+// BeginConnect has the daemon begin to connect a source.
+func (c *Client) BeginConnect(ctx context.Context, person, source string) (pull.Connection, error) {
+	m, err := c.connect(ctx, connectRequest{Person: person, Source: source})
+	if err != nil || m.Begun == nil {
+		return pull.Connection{}, err
+	}
+	return *m.Begun, nil
+}
+
+// FinishConnect has the daemon take what came back of the consent.
+func (c *Client) FinishConnect(ctx context.Context, redirected string) (pull.Connected, error) {
+	m, err := c.connect(ctx, connectRequest{Redirected: redirected})
+	if err != nil || m.Connect == nil {
+		return pull.Connected{}, err
+	}
+	done := m.Connect.Connected
+	if m.Connect.Zone != "" {
+		if done.Zone, err = time.LoadLocation(m.Connect.Zone); err != nil {
+			return done, fmt.Errorf("control: %w", err)
+		}
+	}
+	return done, nil
+}
+
+func (c *Client) connect(ctx context.Context, req connectRequest) (message, error) {
+	b, err := json.Marshal(req)
+	if err != nil {
+		return message{}, fmt.Errorf("control: %w", err)
+	}
+	return c.ask(ctx, "connect", nil, bytes.NewReader(b), int64(len(b)), nil)
+}
+
+// Probe has the daemon ask every source how far its device has synced.
+func (c *Client) Probe(ctx context.Context) error {
+	_, err := c.ask(ctx, "probe", nil, nil, 0, nil)
+	return err
 }
 
 // ErrBroken says that the daemon ended, or was ended, before it had answered.
@@ -267,7 +409,7 @@ func broken(ctx context.Context, err error) error {
 }
 
 // ask posts a question and returns the last line of the answer.
-func (c *Client) ask(ctx context.Context, what string, query url.Values, body io.Reader, size int64, progress func(engine.Progress)) (message, error) {
+func (c *Client) ask(ctx context.Context, what string, query url.Values, body io.Reader, size int64, progress func(message)) (message, error) {
 	if body != nil {
 		body = io.NopCloser(body) // it is the caller's to close
 	}
@@ -292,9 +434,9 @@ func (c *Client) ask(ctx context.Context, what string, query url.Values, body io
 			return message{}, broken(ctx, err)
 		}
 		switch {
-		case m.Progress != nil:
+		case m.Progress != nil || m.Pulling != nil:
 			if progress != nil {
-				progress(*m.Progress)
+				progress(m)
 			}
 		case m.Stopped:
 			return m, ErrBroken

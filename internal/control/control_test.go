@@ -17,13 +17,34 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
 )
 
 // commands does what a test wants.
 type commands struct {
 	doImport func(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error)
 	rebuild  func(person string) (influx.Stats, error)
+	sync     func(req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
+	begin    func(person, source string) (pull.Connection, error)
+	finish   func(redirected string) (pull.Connected, error)
+	probe    func() error
 }
+
+func (c commands) Sync(_ context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error) {
+	return c.sync(req, progress)
+}
+
+func (c commands) BeginConnect(_ context.Context, person, source string) (pull.Connection, error) {
+	return c.begin(person, source)
+}
+
+func (c commands) FinishConnect(_ context.Context, redirected string) (pull.Connected, error) {
+	return c.finish(redirected)
+}
+
+func (c commands) Probe(context.Context) error { return c.probe() }
 
 func (c commands) Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error) {
 	return c.doImport(ctx, req, body, progress)
@@ -252,5 +273,75 @@ func TestRebuild(t *testing.T) {
 	}
 	if _, err := client.Rebuild(t.Context(), "", nil); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSync(t *testing.T) {
+	want := pull.SyncRequest{Person: "Åse", Source: "watch", From: walking.DayOf(2016, 1, 1)}
+	failed := errors.New("the consent has ended: connect it again")
+	client, _ := serve(t, t.TempDir(), commands{sync: func(req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error) {
+		if diff := cmp.Diff(want, req); diff != "" {
+			t.Errorf("request (-want +got):\n%s", diff)
+		}
+		progress(pull.Progress{Person: "Åse", Source: "watch", Done: 28, Total: 365})
+		return []pull.SyncResult{
+			{Person: "Åse", Source: "watch", Days: 365, Records: 7, Changes: store.Changes{Added: 5}},
+			{Person: "Åse", Source: "ring", Err: failed},
+		}, nil
+	}})
+	var seen []pull.Progress
+	got, err := client.Sync(t.Context(), want, func(p pull.Progress) { seen = append(seen, p) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].Added != 5 || got[0].Days != 365 || got[0].Err != nil {
+		t.Errorf("results: %+v", got)
+	} else if got[1].Err == nil || got[1].Err.Error() != failed.Error() {
+		t.Errorf("the error of the second is %v", got[1].Err)
+	}
+	if len(seen) != 1 || seen[0].Done != 28 {
+		t.Errorf("progress: %+v", seen)
+	}
+}
+
+func TestConnect(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Oslo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := pull.Connection{URL: "https://example.org/consent?state=s", Redirect: "http://localhost:1/", State: "s", Person: "alex"}
+	done := pull.Connected{Person: "alex", Source: "watch", Scopes: []string{"a"}, Ends: time.Unix(1e9, 0).UTC(), Zone: zone}
+	refused := errors.New("you refused the consent")
+	client, _ := serve(t, t.TempDir(), commands{
+		begin: func(person, source string) (pull.Connection, error) {
+			if person != "alex" || source != "watch" {
+				t.Errorf("asked to connect %q of %q", source, person)
+			}
+			return begun, nil
+		},
+		finish: func(redirected string) (pull.Connected, error) {
+			if redirected == "http://localhost:1/?state=s&code=a%26b" {
+				return done, nil
+			}
+			return pull.Connected{}, refused
+		},
+	})
+	got, err := client.BeginConnect(t.Context(), "alex", "watch")
+	if diff := cmp.Diff(begun, got); diff != "" || err != nil {
+		t.Errorf("begun (-want +got), %v:\n%s", err, diff)
+	}
+	connected, err := client.FinishConnect(t.Context(), "http://localhost:1/?state=s&code=a%26b")
+	if err != nil || connected.Zone.String() != "Europe/Oslo" || !connected.Ends.Equal(done.Ends) || connected.Person != "alex" {
+		t.Errorf("connected: %+v, %v", connected, err)
+	}
+	if _, err := client.FinishConnect(t.Context(), "nonsense"); err == nil || err.Error() != refused.Error() {
+		t.Errorf("err = %v, want %v", err, refused)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	client, _ := serve(t, t.TempDir(), commands{probe: func() error { return http.ErrBodyNotAllowed }})
+	if err := client.Probe(t.Context()); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
+		t.Errorf("err = %v", err)
 	}
 }

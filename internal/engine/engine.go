@@ -11,6 +11,9 @@ import (
 
 	"github.com/walkd/walkd/internal/influx"
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/notify"
+	"github.com/walkd/walkd/internal/nudges"
+	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 	"golang.org/x/sync/errgroup"
@@ -24,8 +27,15 @@ type Engine struct {
 	Store     *store.Store
 	Formats   map[string]ingest.Format // by name, for imports
 	Projector *influx.Projector        // nil: no projection
-	Clock     Clock
-	Log       *slog.Logger
+	// Puller pulls from Accounts, and calls Synced.
+	Puller   *pull.Puller
+	Accounts []pull.Config
+	Courier  *notify.Courier
+	Nudging  map[string]Nudging // by person's name; whoever is not in it hears nothing
+	Clock    Clock
+	Log      *slog.Logger
+	// Assessed, if not nil, is called with what was decided for a person after each sync.
+	Assessed func(p store.Person, s nudges.Situation, ds []nudges.Decision)
 
 	deriving  sync.Mutex                         // one derivation at a time
 	projected atomic.Pointer[func(influx.Stats)] // who wants to know of progress
@@ -55,7 +65,7 @@ func (e *Engine) Health() Health {
 	return e.health
 }
 
-// Run derives and projects until ctx ends, which is no error.
+// Run derives, pulls, tells and projects until ctx ends, which is no error.
 func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	wake := make(chan struct{}, 1)
@@ -64,6 +74,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	derived := make(chan struct{})
 	g.Go(func() error { return e.loop(ctx, derived) })
+	if len(e.Accounts) > 0 {
+		g.Go(func() error { return e.Puller.Run(ctx) })
+	}
+	if e.Courier != nil {
+		g.Go(func() error { return e.Courier.Run(ctx) })
+	}
 	if e.Projector != nil {
 		g.Go(func() error { return e.Projector.Run(ctx, wake) })
 		g.Go(func() error { return e.moveLoop(ctx, derived) })

@@ -31,8 +31,9 @@ type ImportRequest struct {
 // A Phase is a part of a long work.
 type Phase string
 
-// The phases of an import.
+// The phases of an import, and of pulling.
 const (
+	Pulling    Phase = "pulling"
 	Reading    Phase = "reading"
 	Storing    Phase = "storing"
 	Deriving   Phase = "deriving"
@@ -42,7 +43,7 @@ const (
 // Progress is how far a long work has come.
 type Progress struct {
 	Phase   Phase
-	Done    int64 // bytes while reading, records while storing, days while deriving and projecting
+	Done    int64 // bytes while reading, records while storing, days else
 	Total   int64 // of the same; -1 if not known
 	Records int64 // read so far
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/walkd/walkd/internal/pull"
 )
 
 // beatLimit is how long the deriving loop may be silent before it counts as stuck. A step of long work beats as well.
@@ -101,11 +104,70 @@ func (m Metrics) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(failures, prometheus.CounterValue, float64(n), string(cause))
 		}
 	}
+	if err := m.collectSources(ctx, out); err != nil {
+		out <- prometheus.NewInvalidMetric(metric("source_up", "1 if pulling from the source goes well."), err)
+	}
 	if m.HealthValues {
 		if err := m.collectHealth(ctx, out); err != nil {
 			out <- prometheus.NewInvalidMetric(metric("walking_minutes", "Walking minutes today."), err)
 		}
 	}
+}
+
+// collectSources collects how pulling and telling fare. People are told apart by their number in the store.
+func (m Metrics) collectSources(ctx context.Context, out chan<- prometheus.Metric) error {
+	e := m.Engine
+	if e.Courier != nil {
+		attempts := metric("delivery_attempts_total", "Attempts to deliver a message, by how they ended.", "kind", "outcome")
+		for _, c := range e.Courier.Counts() {
+			out <- prometheus.MustNewConstMetric(attempts, prometheus.CounterValue, float64(c.N), c.Kind, string(c.Outcome))
+		}
+	}
+	if e.Puller == nil {
+		return nil
+	}
+	requests := metric("source_requests_total", "Requests to providers by how they ended.", "kind", "outcome")
+	for _, c := range e.Puller.Requests() {
+		out <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(c.Count), c.Kind, c.Outcome)
+	}
+	states, err := pull.States(ctx, &e.Store.Reader, e.Accounts, e.Clock.Now(), WallClock{}.Now())
+	if err != nil {
+		return err
+	}
+	names, err := e.Store.Names(ctx)
+	if err != nil {
+		return err
+	}
+	ids := map[string]string{}
+	for id, name := range names {
+		ids[name] = strconv.FormatInt(id, 10)
+	}
+	for _, s := range states {
+		labels := []string{"person_id", "source", "kind"}
+		values := []string{ids[s.Person], s.Source, s.Kind}
+		gauge := func(name, help string, v float64) {
+			out <- prometheus.MustNewConstMetric(metric(name, help, labels...), prometheus.GaugeValue, v, values...)
+		}
+		stamp := func(name, help string, t time.Time) {
+			if !t.IsZero() {
+				gauge(name, help, float64(t.Unix()))
+			}
+		}
+		gauge("source_up", "1 if pulling from the source goes well.", boolValue(s.Connected && s.Problem == nil))
+		gauge("source_needs_consent", "1 if the person has to connect the source.", boolValue(s.Phase == pull.NeedsConsent))
+		stamp("source_synced_timestamp_seconds", "How far the device has synced with the provider.", s.Synced)
+		stamp("source_last_success_timestamp_seconds", "When a poll last ended well.", s.Success)
+		stamp("source_next_poll_timestamp_seconds", "When the source is polled next.", s.Next)
+		stamp("source_consent_ends_timestamp_seconds", "When the consent ends by itself.", s.ConsentEnds)
+		if s.Backfill != nil {
+			gauge("source_backfill_done", "1 if the whole history has been pulled.", boolValue(s.Backfill.Done))
+		}
+		left := metric("source_requests_left", "What is left of a limit.", slices.Concat(labels, []string{"limit"})...)
+		for _, l := range s.BudgetLeft {
+			out <- prometheus.MustNewConstMetric(left, prometheus.GaugeValue, float64(l.Left), slices.Concat(values, []string{l.Name})...)
+		}
+	}
+	return nil
 }
 
 func (m Metrics) collectHealth(ctx context.Context, out chan<- prometheus.Metric) error {

@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/notify"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -36,15 +38,63 @@ func (l Ledger) Contents(ctx context.Context, person string, from, to walking.Da
 		if err != nil {
 			return err
 		}
+		told, err := nudgesOf(ctx, r, p, days[0].Day, days[len(days)-1].Day)
+		if err != nil {
+			return err
+		}
 		for _, s := range days {
 			_, detail := merged.Day(s.Day, p.Setting)
 			out = append(out, influx.Content{
 				Person: person, Day: s.Day, Time: s.Day.In(p.Zones.Home()), Summary: s, Detail: detail,
+				Nudges: withWalks(told[s.Day], detail.Minutes),
 			})
 		}
 		return nil
 	})
 	return out, err
+}
+
+// nudgesOf returns what became of the messages that were decided on in the days from … to, by day.
+func nudgesOf(ctx context.Context, r *store.Reader, p store.Person, from, to walking.Day) (
+	map[walking.Day][]influx.Nudge, error,
+) {
+	// Wider than the days are in any zone.
+	entries, err := r.NudgeLog(ctx, p.ID, (from - 2).In(time.UTC), (to + 3).In(time.UTC))
+	if err != nil {
+		return nil, err
+	}
+	out := map[walking.Day][]influx.Nudge{}
+	for _, e := range slices.Backward(entries) {
+		day := p.Zones.Day(e.At)
+		for _, d := range e.Deliveries {
+			if !d.Due.IsZero() || !e.Send {
+				continue // on its way
+			}
+			n := influx.Nudge{Time: e.At, Rule: string(e.Rule), Channel: d.Channel, Outcome: "failed"}
+			switch d.Outcome {
+			case notify.Delivered, notify.Unknown:
+				n.Outcome = "sent"
+			case notify.Expired:
+				n.Outcome = "expired"
+			}
+			out[day] = append(out[day], n)
+		}
+	}
+	return out, nil
+}
+
+// withWalks adds to each nudge how much was walked in the hour after it, as far as that lies in the day of minutes.
+func withWalks(told []influx.Nudge, minutes []walking.Minute) []influx.Nudge {
+	for i := range told {
+		var walked time.Duration
+		for _, m := range minutes {
+			if !m.Start.Before(told[i].Time) && m.Start.Before(told[i].Time.Add(time.Hour)) {
+				walked += m.Walking
+			}
+		}
+		told[i].WalkedAfter = walking.Round2(walked.Minutes())
+	}
+	return told
 }
 
 // Weeks implements influx.Days.

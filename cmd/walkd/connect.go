@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/control"
+	"github.com/walkd/walkd/internal/pull"
+)
+
+// connector gets consents: the engine itself, or a daemon that has one.
+type connector interface {
+	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
+	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
+}
+
+func (a *app) connectCommand() *cobra.Command {
+	var (
+		person string
+		paste  bool
+	)
+	c := &cobra.Command{
+		Use:   "connect SOURCE",
+		Short: "Authorise a source, such as Google Health",
+		Long: `Ask for your consent that walkd reads a source of the config. It prints an
+address: open it in a browser on this machine, and consent. On a machine without
+a browser use --paste: open the address anywhere, consent, and paste the address
+that the browser then shows (the page itself cannot be reached, which is fine).
+
+Connecting again replaces the consent and loses no data. While a daemon runs on
+the data folder it keeps the consent and begins to pull at once.`,
+		Example: `  walkd connect watch
+  walkd connect watch --paste`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want the name of one source of the config")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.connect(cmd.Context(), person, args[0], paste)
+		},
+	}
+	c.Flags().StringVar(&person, "person", "", "whose source it is (`NAME`), if the config has several people")
+	c.Flags().BoolVar(&paste, "paste", false, "paste the address that the browser ends at, instead of being called back")
+	return c
+}
+
+// consentTime is how long a person may take to consent.
+const consentTime = 10 * time.Minute
+
+func (a *app) connect(ctx context.Context, person, source string, paste bool) (err error) {
+	s, err := a.load()
+	if err != nil {
+		return err
+	}
+	account, err := findAccount(accounts(s), person, source)
+	if err != nil {
+		return err
+	}
+	var to connector
+	client, err := control.Dial(ctx, s.DataDir)
+	running := err == nil
+	if to = client; !running {
+		e, err := a.open(ctx, s)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, e.Store.Close()) }()
+		to = e
+	}
+	ctx, cancel := context.WithTimeout(ctx, consentTime)
+	defer cancel()
+	begun, err := to.BeginConnect(ctx, account.Person, account.Source)
+	if err != nil {
+		return err
+	}
+	var done pull.Connected
+	if paste {
+		done, err = a.connectByPaste(ctx, to, begun)
+	} else {
+		done, err = a.connectByLoopback(ctx, to, begun)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("nothing came back within %d minutes: run the command again when you are ready", int(consentTime.Minutes()))
+	}
+	if err != nil {
+		return err
+	}
+	a.reportConnected(s, done, running)
+	return nil
+}
+
+// findAccount returns the account that a person and a source name.
+func findAccount(all []pull.Config, person, source string) (pull.Config, error) {
+	var found []pull.Config
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Source)
+		if c.Source == source && (person == "" || c.Person == person) {
+			found = append(found, c)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return pull.Config{}, usagef("several people have a source %q: say whose with --person", source)
+	case len(all) == 0:
+		return pull.Config{}, usagef("the config names no source that can be connected: add a [[person.source]] of kind " +
+			"google-health, as config.example.toml shows")
+	}
+	whose := ""
+	if person != "" {
+		whose = " of " + person
+	}
+	return pull.Config{}, usagef("there is no source %q%s that can be connected: want one of %s", source, whose,
+		strings.Join(names, ", "))
+}
+
+// connectByPaste has the person paste the address that the browser ends at.
+func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connection) (pull.Connected, error) {
+	fmt.Fprintf(a.stderr, "Open this address in any browser, and consent:\n\n%s\n\n", c.URL)
+	fmt.Fprintf(a.stderr, "The browser ends at an address that begins with %s\n", c.Redirect)
+	fmt.Fprintln(a.stderr, "It may say that it cannot reach it. Copy the whole address from there, paste it here, and press Enter:")
+	line := make(chan string, 1)
+	failed := make(chan error, 1)
+	go func() { // reading a terminal cannot be broken off; the process ends with the command
+		text, err := bufio.NewReader(io.LimitReader(a.stdin, 64<<10)).ReadString('\n')
+		if err != nil && strings.TrimSpace(text) == "" {
+			failed <- errors.New("nothing was pasted: run the command again")
+			return
+		}
+		line <- text
+	}()
+	select {
+	case <-ctx.Done():
+		return pull.Connected{}, ctx.Err()
+	case err := <-failed:
+		return pull.Connected{}, err
+	case text := <-line:
+		return to.FinishConnect(ctx, strings.TrimSpace(text))
+	}
+}
+
+// connectByLoopback listens where the provider sends the browser, and waits for it.
+func (a *app) connectByLoopback(ctx context.Context, to connector, c pull.Connection) (_ pull.Connected, err error) {
+	redirect, err := url.Parse(c.Redirect)
+	if err != nil {
+		return pull.Connected{}, err
+	}
+	host := redirect.Hostname()
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return pull.Connected{}, fmt.Errorf("the redirect URL %s is not of this machine: use --paste", c.Redirect)
+	}
+	port := redirect.Port()
+	if port == "" {
+		port = "80"
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return pull.Connected{}, fmt.Errorf("cannot wait for the browser at %s: %w: use --paste, or another redirect_url "+
+			"in the config and with the provider", c.Redirect, err)
+	}
+	type result struct {
+		pull.Connected
+		err error
+	}
+	ended := make(chan result, 1)
+	var once sync.Once
+	path := redirect.Path
+	if path == "" {
+		path = "/"
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != path {
+			http.NotFound(w, r)
+			return
+		}
+		if r.URL.Query().Get("state") != c.State {
+			connectPage(w, http.StatusBadRequest, "This is not the answer that walkd waits for", "Go on in the window that "+
+				"`walkd connect` opened, or run it again.")
+			return
+		}
+		done, err := to.FinishConnect(r.Context(), r.URL.String())
+		if err != nil {
+			connectPage(w, http.StatusBadRequest, "Not connected", err.Error())
+		} else {
+			connectPage(w, http.StatusOK, done.Service+" is connected", "You can close this page.")
+		}
+		once.Do(func() { ended <- result{done, err} })
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the page is on its way
+		defer cancel()
+		if stopErr := server.Shutdown(stop); stopErr != nil {
+			err = errors.Join(err, server.Close())
+		}
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+	}()
+	fmt.Fprintf(a.stderr, "Open this address in a browser on this machine, and consent:\n\n%s\n\n", c.URL)
+	fmt.Fprintln(a.stderr, "Waiting for the answer (Ctrl-C ends it; on a machine without a browser use --paste) ...")
+	select {
+	case <-ctx.Done():
+		return pull.Connected{}, ctx.Err()
+	case r := <-ended:
+		return r.Connected, r.err
+	}
+}
+
+// connectPage is what the browser shows at the end.
+func connectPage(w http.ResponseWriter, status int, title, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "+
+		"content=\"width=device-width\"><title>walkd</title><h1>%s</h1><p>%s</p></html>\n",
+		template.HTMLEscapeString(title), template.HTMLEscapeString(text))
+}
+
+func (a *app) reportConnected(s settings, c pull.Connected, running bool) {
+	fmt.Fprintf(a.stdout, "%s is connected as %s of %s.\n", c.Service, c.Source, c.Person)
+	if !c.Ends.IsZero() {
+		fmt.Fprintf(a.stdout, "This consent ends on %s whatever walkd does, because your client is in testing with the "+
+			"provider. Publish it there, and connect again, to keep it.\n", c.Ends.Local().Format("2 January 2006 15:04"))
+	}
+	for _, p := range s.People {
+		if p.Name == c.Person && c.Zone != nil && c.Zone.String() != p.Home.String() {
+			fmt.Fprintf(a.stdout, "%s says that you live in %s, the config says %s. If the provider is right, set "+
+				"timezone = %q for %s.\n", c.Service, c.Zone, p.Home, c.Zone.String(), p.Name)
+		}
+	}
+	if running {
+		fmt.Fprintln(a.stdout, "The running walkd now pulls what there is, the newest first. `walkd today` shows it.")
+	} else {
+		fmt.Fprintln(a.stdout, "`walkd sync` pulls the last days now; `walkd run` goes on from there, and brings the history in.")
+	}
+}

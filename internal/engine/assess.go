@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/walkd/walkd/internal/nudges"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// Nudging is what a person wants to be told, and where.
+type Nudging struct {
+	nudges.Settings
+	Channels []string // the names of the person's channels
+}
+
+// Assess decides whether anything is worth saying to a person now, notes the decisions, and queues what is to be sent.
+// Nobody hears anything whom Nudging does not name. The derived days have to be up to date.
+func (e *Engine) Assess(ctx context.Context, personID int64) ([]nudges.Decision, error) {
+	now := e.Clock.Now()
+	p, err := e.Store.PersonByID(ctx, personID)
+	if err != nil {
+		return nil, err
+	}
+	wanted, ok := e.Nudging[p.Name]
+	if !ok {
+		return nil, nil
+	}
+	s, err := SituationOf(ctx, &e.Store.Reader, p, wanted.Settings, now)
+	if err != nil {
+		return nil, err
+	}
+	decisions := nudges.Decide(s)
+	if err := e.Store.PutDecisions(ctx, p.ID, decisions, wanted.Channels, now); err != nil {
+		return nil, err
+	}
+	if e.Courier != nil {
+		e.Courier.Wake()
+	}
+	if e.Assessed != nil {
+		e.Assessed(p, s, decisions)
+	}
+	return decisions, nil
+}
+
+// SituationOf returns what the rules of nudges look at for a person at now.
+func SituationOf(ctx context.Context, r *store.Reader, p store.Person, settings nudges.Settings, now time.Time) (
+	nudges.Situation, error,
+) {
+	today := p.Zones.Day(now)
+	s := nudges.Situation{
+		Now: now, Zones: p.Zones, Quiet: p.Quiet, Limited: p.Limited, Settings: settings,
+		NotWorn: slices.Contains(p.NotWorn, today),
+	}
+	err := r.Snapshot(ctx, func(r *store.Reader) error {
+		days, err := daysAt(ctx, r, p, today-6, today, now)
+		if err != nil {
+			return err
+		}
+		if n := len(days); n > 0 && days[n-1].Day == today {
+			s.Today = days[n-1]
+		}
+		streams, err := r.Streams(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, st := range streams {
+			if walking.Active(st.StreamKey, days) {
+				s.Streams = append(s.Streams, st)
+			}
+		}
+		if len(s.Streams) == 0 {
+			s.Streams = streams // of somebody new
+		}
+		s.Sent, err = r.SentKeys(ctx, p.ID, today)
+		return err
+	})
+	return s, err
+}

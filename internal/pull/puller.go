@@ -1,55 +1,286 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	"github.com/walkd/walkd/internal/store"
+	"golang.org/x/sync/errgroup"
 )
 
 // A Puller pulls from every account. Its methods may be called by several goroutines at once.
 type Puller struct {
-	o        Options
-	accounts []Config
+	o           Options
+	accounts    []*account
+	counts      *counts
+	backfilling chan struct{} // holds one element while somebody backfills
+	loading     chan struct{} // holds one element while somebody loads accounts
+	wakePoll    chan struct{}
+	wakeHistory chan struct{}
+
+	mu       sync.Mutex
+	attempts []attempt
 }
 
-var errNotYet = errors.New("pull: not yet")
+const (
+	concurrent = 4               // accounts that are polled at once
+	idle       = time.Hour       // until the next poll when there is nothing to poll
+	longestNap = 5 * time.Minute // of Run: machines sleep, and clocks are set
+	afterError = time.Minute     // of the store
+)
 
-// New returns a Puller for the accounts.
+// New returns a Puller for the accounts. Nothing is read or asked yet.
 func New(o Options, accounts []Config) (*Puller, error) {
-	return &Puller{o: o, accounts: accounts}, nil
+	if o.Store == nil || o.Clock == nil || o.Wall == nil {
+		return nil, errors.New("pull: want a store and both clocks")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	o.Daily = cmp.Or(o.Daily, DefaultDaily)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	p := &Puller{
+		o: o, counts: &counts{n: map[[2]string]int64{}},
+		backfilling: make(chan struct{}, 1), loading: make(chan struct{}, 1),
+		wakePoll: make(chan struct{}, 1), wakeHistory: make(chan struct{}, 1),
+	}
+	several := severalPeople(accounts)
+	seen := map[string]bool{}
+	for _, c := range accounts {
+		a := newAccount(c, connectCommand(c, several))
+		if seen[a.name()] {
+			return nil, fmt.Errorf("pull: %s is there twice", a.name())
+		}
+		seen[a.name()] = true
+		for _, l := range a.spec.Limits {
+			if l.Requests <= 0 || l.Per <= 0 {
+				return nil, fmt.Errorf("pull: %s: limit %q allows nothing", a.name(), l.Name)
+			}
+		}
+		a.polls, a.backfills, a.asks = p.newLane(a, polling), p.newLane(a, backfilling), p.newLane(a, asked)
+		p.accounts = append(p.accounts, a)
+	}
+	return p, nil
 }
 
-// Run polls and backfills until ctx ends, which is no error.
-func (p *Puller) Run(context.Context) error { return errNotYet }
-
-// Poll does what is due at Clock.Now() and returns when it is to be called next.
-func (p *Puller) Poll(context.Context) (next time.Time, err error) { return time.Time{}, errNotYet }
-
-// Backfill fetches one window of each account that has history left.
-func (p *Puller) Backfill(context.Context) (more bool, err error) { return false, errNotYet }
-
-// Sync pulls now what r names.
-func (p *Puller) Sync(context.Context, SyncRequest, func(Progress)) ([]SyncResult, error) {
-	return nil, errNotYet
+// people returns everybody in the store by name, once what the store has of their accounts is loaded.
+func (p *Puller) people(ctx context.Context) (map[string]store.Person, error) {
+	persons, err := p.o.Store.Persons(ctx)
+	if err != nil {
+		return nil, broken(ctx, err)
+	}
+	out := make(map[string]store.Person, len(persons))
+	for _, person := range persons {
+		out[person.Name] = person
+	}
+	if err := acquire(ctx, p.loading); err != nil {
+		return nil, err
+	}
+	defer func() { <-p.loading }()
+	var kept map[store.AccountKey]store.Account
+	for _, a := range p.accounts {
+		person, ok := out[a.Person]
+		if !ok || a.isLoaded() {
+			continue
+		}
+		if kept == nil {
+			all, err := p.o.Store.Accounts(ctx)
+			if err != nil {
+				return nil, broken(ctx, err)
+			}
+			kept = map[store.AccountKey]store.Account{}
+			for _, k := range all {
+				kept[k.AccountKey] = k
+			}
+		}
+		if err := a.load(person.ID, kept[store.AccountKey{PersonID: person.ID, Source: a.Source}]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
-// Probe asks the cheap question of every account now.
-func (p *Puller) Probe(context.Context) error { return errNotYet }
-
-// Begin begins to connect a person's source.
-func (p *Puller) Begin(context.Context, string, string) (Connection, error) {
-	return Connection{}, errNotYet
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &storeError{err}
 }
 
-// Finish ends an attempt to connect with the redirected URL, or what a person pasted of it.
-func (p *Puller) Finish(context.Context, string) (Connected, error) { return Connected{}, errNotYet }
+// Poll asks every account whose turn it is at Clock.Now(), up to four at a time, and returns when the next one is due,
+// on the domain clock. What goes wrong with an account is kept in its State; an error means that the store is broken, or
+// that ctx has ended.
+func (p *Puller) Poll(ctx context.Context) (next time.Time, err error) {
+	next, _, err = p.round(ctx)
+	return next, err
+}
 
-// Requests returns how many requests had which outcome since the start.
-func (p *Puller) Requests() []RequestCount { return nil }
+// round is Poll that also says how long at most to wait on the wall, for what is to be tried again then.
+func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration, err error) {
+	people, err := p.people(ctx)
+	if err != nil {
+		return time.Time{}, 0, err
+	}
+	// One account's error must not end the others, so the group's context is not used.
+	var (
+		g    errgroup.Group
+		mu   sync.Mutex
+		errs []error
+	)
+	g.SetLimit(concurrent)
+	now, wall := p.o.Clock.Now(), p.o.Wall.Now()
+	for _, a := range p.accounts {
+		person, ok := people[a.Person]
+		if !ok {
+			continue
+		}
+		if at, ok := a.next(person, now, wall); !ok || at.After(now) {
+			continue
+		}
+		g.Go(func() error {
+			_, err := p.poll(ctx, a, person, a.polls)
+			switch {
+			case err == nil:
+				p.synced(ctx, person.ID)
+			case isBroken(ctx, err):
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if ctx.Err() != nil {
+		return time.Time{}, 0, ctx.Err()
+	}
+	now, wall = p.o.Clock.Now(), p.o.Wall.Now()
+	next, wait = now.Add(idle), idle
+	for _, a := range p.accounts {
+		person, ok := people[a.Person]
+		if !ok {
+			continue
+		}
+		at, ok := a.next(person, now, wall)
+		if !ok {
+			continue
+		}
+		if at.Before(next) {
+			next = at
+		}
+		m := a.memory()
+		if until := m.stalled(a.auth, wall); !until.IsZero() {
+			wait = min(wait, until.Sub(wall))
+		}
+	}
+	if len(errs) > 0 {
+		return next, wait, errs[0]
+	}
+	return next, wait, nil
+}
 
-// States returns how the accounts fare.
-func States(context.Context, *store.Reader, []Config, time.Time, time.Time) ([]State, error) {
-	return nil, errNotYet
+func (p *Puller) synced(ctx context.Context, personID int64) {
+	if p.o.Synced != nil {
+		p.o.Synced(ctx, personID)
+	}
+}
+
+// ring wakes Run: something may be due.
+func (p *Puller) ring() {
+	for _, c := range []chan struct{}{p.wakePoll, p.wakeHistory} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run polls, and backfills beside that, until ctx ends, which is no error. An error means that the database is damaged;
+// a store that is full or out of reach is tried again.
+func (p *Puller) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return p.loop(ctx, p.wakePoll, func() (time.Duration, time.Duration, error) {
+			next, wait, err := p.round(ctx)
+			select {
+			case p.wakeHistory <- struct{}{}: // a first poll begins a history
+			default:
+			}
+			return max(0, next.Sub(p.o.Clock.Now())), wait, err
+		})
+	})
+	g.Go(func() error {
+		return p.loop(ctx, p.wakeHistory, func() (time.Duration, time.Duration, error) {
+			moved, _, again, err := p.backfill(ctx)
+			switch {
+			case moved:
+				return 0, 0, err
+			case again.IsZero():
+				return idle, idle, err
+			}
+			return idle, max(0, again.Sub(p.o.Wall.Now())), err
+		})
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// loop calls step until ctx ends, each time when the first of two times has gone by: domain on the domain clock and wall
+// on the wall.
+func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (domain, wall time.Duration, err error),
+) error {
+	said := ""
+	for {
+		domain, wall, err := step()
+		if ctx.Err() != nil {
+			return nil
+		}
+		wall = min(wall, longestNap)
+		var damaged *store.FileError
+		switch {
+		case errors.As(err, &damaged) && damaged.Corrupt:
+			return err
+		case err != nil:
+			if err.Error() != said {
+				p.o.Log.ErrorContext(ctx, "cannot pull, trying again every minute", "err", err)
+			}
+			said = err.Error()
+			domain, wall = idle, afterError
+		case said != "":
+			p.o.Log.InfoContext(ctx, "pulling again")
+			said = ""
+		}
+		if domain <= 0 || wall <= 0 {
+			continue
+		}
+		if !p.nap(ctx, wake, domain, wall) {
+			return nil
+		}
+	}
+}
+
+func (p *Puller) nap(ctx context.Context, wake <-chan struct{}, domain, wall time.Duration) bool {
+	d, stopDomain := p.o.Clock.NewTimer(domain)
+	defer stopDomain()
+	w, stopWall := p.o.Wall.NewTimer(wall)
+	defer stopWall()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wake:
+	case <-d:
+	case <-w:
+	}
+	return true
 }

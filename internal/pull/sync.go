@@ -1,0 +1,210 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// Sync pulls now what r names, one account after the other: a poll whatever the time, or a range of days, newest first.
+// Breaking it off loses nothing; what is stored already does not change. progress may be nil. What goes wrong with an
+// account stands in its result; the error means that r names no account, that the store is broken, or that ctx has
+// ended.
+func (p *Puller) Sync(ctx context.Context, r SyncRequest, progress func(Progress)) ([]SyncResult, error) {
+	people, err := p.people(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []SyncResult
+	for _, a := range p.accounts {
+		if r.Person != "" && r.Person != a.Person || r.Source != "" && r.Source != a.Source {
+			continue
+		}
+		result := SyncResult{Person: a.Person, Source: a.Source}
+		person, ok := people[a.Person]
+		if !ok {
+			return out, fmt.Errorf("pull: %s: %w", a.Person, store.ErrNoPerson)
+		}
+		before := a.asks.sent()
+		if result.Err = p.mayAsk(ctx, a); result.Err == nil {
+			var t tally
+			if r.From == 0 && r.To == 0 {
+				result.Days, t, result.Err = p.syncNow(ctx, a, person, progress)
+			} else {
+				result.Days, t, result.Err = p.syncRange(ctx, a, person, r, progress)
+			}
+			result.Records, result.Changes = t.records, t.changes
+		}
+		result.Requests = a.asks.sent() - before
+		out = append(out, result)
+		if result.Changes.Any() || result.Err == nil {
+			p.synced(ctx, person.ID)
+		}
+		if isBroken(ctx, result.Err) {
+			return out, result.Err
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("pull: %w", p.noAccount(r.Person, r.Source))
+	}
+	p.ring()
+	return out, nil
+}
+
+// mayAsk returns why an account is not to be asked, even by a person.
+func (p *Puller) mayAsk(ctx context.Context, a *account) error {
+	if !a.isConnected() {
+		return a.settle(ctx, notConnected(a.Config))
+	}
+	m := a.memory()
+	if problem := m.refused(a.auth); problem != nil {
+		return &ingest.Error{Class: problem.Class, Remedy: problem.Remedy, Err: errors.New(problem.Text)}
+	}
+	wall := p.o.Wall.Now()
+	until := pause(m.NotBefore, wall)
+	if m.Problem == nil || m.Problem.Class != ingest.Throttled || until.IsZero() {
+		return nil
+	}
+	return &ingest.Error{
+		Class: ingest.Throttled, RetryAfter: until.Sub(wall),
+		Err: fmt.Errorf("%s: it can be asked again at %s", m.Problem.Text, until.Local().Format("2006-01-02 15:04:05")),
+	}
+}
+
+func (p *Puller) syncNow(ctx context.Context, a *account, person store.Person, progress func(Progress),
+) (int, tally, error) {
+	before := a.asks.sent()
+	pl := newPlan(a.spec, person, a.memory(), time.Time{}, p.o.Clock.Now())
+	t, err := p.poll(ctx, a, person, a.asks)
+	days := int(pl.last-pl.first) + 1
+	if err == nil && progress != nil {
+		progress(Progress{
+			Person: a.Person, Source: a.Source, Day: pl.first, Done: days, Total: days, Records: t.records,
+			Requests: a.asks.sent() - before,
+		})
+	}
+	return days, t, err
+}
+
+func (p *Puller) syncRange(ctx context.Context, a *account, person store.Person, r SyncRequest,
+	progress func(Progress),
+) (int, tally, error) {
+	today := person.Zones.Day(p.o.Clock.Now())
+	first, last := max(r.From, a.spec.Earliest), today
+	if r.To != 0 {
+		last = min(r.To, today)
+	}
+	if last < first {
+		return 0, tally{}, &ingest.Error{
+			Class: ingest.Permanent,
+			Err:   fmt.Errorf("there is nothing from %s to %s: %s knows %s to today", r.From, last, a.spec.Service, a.spec.Earliest),
+		}
+	}
+	var (
+		t      tally
+		before = a.asks.sent()
+		total  = int(last-first) + 1
+	)
+	say := func(reached walking.Day) {
+		if progress != nil {
+			progress(Progress{
+				Person: a.Person, Source: a.Source, Day: reached, Done: total - int(reached-first), Total: total,
+				Records: t.records, Requests: a.asks.sent() - before,
+			})
+		}
+	}
+	for reached := last + 1; reached > first; {
+		from, ws := block(person.Zones, a.spec, first, reached-1)
+		for _, w := range ws {
+			one, err := p.syncWindow(ctx, a, person, w)
+			t.add(one)
+			if err != nil {
+				return total, t, err
+			}
+		}
+		reached = from
+		say(reached)
+	}
+	return total, t, nil
+}
+
+// syncWindow fetches and stores one window, not at the same time as a poll: the older answer could be stored last.
+func (p *Puller) syncWindow(ctx context.Context, a *account, person store.Person, w walking.Window) (tally, error) {
+	if err := acquire(ctx, a.busy); err != nil {
+		return tally{}, err
+	}
+	defer func() { <-a.busy }()
+	var t tally
+	err := p.guard(ctx, a, func() (err error) {
+		t, err = p.fetchPast(ctx, a, person, a.asks, w)
+		return err
+	})
+	if err != nil {
+		return t, p.failed(ctx, a, asked, err)
+	}
+	if a.memory().Problem != nil {
+		var before *Problem
+		err = p.change(ctx, a, func(m *memory) { before = mended(m) })
+		p.sayMended(ctx, a, before)
+	}
+	return t, err
+}
+
+// Probe asks the cheap question of every account now, and stores nothing: the data of today where there is no cheaper
+// one. The error joins what is wrong with each.
+func (p *Puller) Probe(ctx context.Context) error {
+	people, err := p.people(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, a := range p.accounts {
+		err := p.mayAsk(ctx, a)
+		if err == nil {
+			err = a.settle(ctx, p.guard(ctx, a, func() error { return p.probe(ctx, a, people[a.Person]) }))
+		}
+		if isBroken(ctx, err) {
+			return err
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Puller) probe(ctx context.Context, a *account, person store.Person) error {
+	if prober, ok := a.asks.source.(ingest.Prober); ok {
+		_, err := prober.Probe(ctx)
+		return err
+	}
+	now := p.o.Clock.Now()
+	today := person.Zones.Day(now)
+	_, ws := block(person.Zones, a.spec, today, today)
+	if len(ws) == 0 {
+		return nil
+	}
+	_, err := a.asks.source.Fetch(ctx, ingest.Request{Window: ws[0], Zones: person.Zones, Now: now})
+	return err
+}
+
+func notConnected(c Config) error {
+	return &ingest.Error{Class: ingest.Auth, Err: fmt.Errorf("%s is not connected yet", c.Source)}
+}
+
+// noAccount says what there is instead of what was asked for.
+func (p *Puller) noAccount(person, source string) error {
+	if len(p.accounts) == 0 {
+		return errors.New("no source in the config is pulled from a provider")
+	}
+	var known []string
+	for _, a := range p.accounts {
+		known = append(known, a.name())
+	}
+	return fmt.Errorf("no source %q of person %q is pulled from a provider: there are %v", source, person, known)
+}

@@ -90,7 +90,10 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 	if paste {
 		done, err = a.connectByPaste(ctx, to, begun)
 	} else {
-		done, err = a.connectByLoopback(ctx, to, begun)
+		done, err = connectByLoopback(ctx, to, begun, func() {
+			fmt.Fprintf(a.stderr, "Open this address in a browser on this machine, and consent:\n\n%s\n\n", begun.URL)
+			fmt.Fprintln(a.stderr, "Waiting for the answer (Ctrl-C ends it; on a machine without a browser use --paste) ...")
+		})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("nothing came back within %d minutes: run the command again when you are ready", int(consentTime.Minutes()))
@@ -154,8 +157,8 @@ func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connectio
 	}
 }
 
-// connectByLoopback listens where the provider sends the browser, and waits for it.
-func (a *app) connectByLoopback(ctx context.Context, to connector, c pull.Connection) (_ pull.Connected, err error) {
+// connectByLoopback listens where the provider sends the browser, calls ready, and waits for it.
+func connectByLoopback(ctx context.Context, to connector, c pull.Connection, ready func()) (_ pull.Connected, err error) {
 	redirect, err := url.Parse(c.Redirect)
 	if err != nil {
 		return pull.Connected{}, err
@@ -218,8 +221,7 @@ func (a *app) connectByLoopback(ctx context.Context, to connector, c pull.Connec
 			err = errors.Join(err, serveErr)
 		}
 	}()
-	fmt.Fprintf(a.stderr, "Open this address in a browser on this machine, and consent:\n\n%s\n\n", c.URL)
-	fmt.Fprintln(a.stderr, "Waiting for the answer (Ctrl-C ends it; on a machine without a browser use --paste) ...")
+	ready()
 	select {
 	case <-ctx.Done():
 		return pull.Connected{}, ctx.Err()

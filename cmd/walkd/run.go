@@ -44,15 +44,36 @@ func (a *app) daemon(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, e.Store.Close()) }()
 	// A second signal would not wait for this; the store stands a kill at any moment.
 
-	socket, err := control.Listen(s.DataDir)
+	listener, err := listen(s.Web.Listen)
 	if err != nil {
 		return err
 	}
-	var listener net.Listener
-	if s.Web.Listen != "" {
-		if listener, err = net.Listen("tcp", s.Web.Listen); err != nil {
-			return errors.Join(fmt.Errorf("cannot listen on web.listen: %w: is another walkd running? Choose another address in the config", err), socket.Close())
+	return a.serve(ctx, e, s, listener, statusPage(e, "", time.Minute))
+}
+
+// listen opens the address of the HTTP server; there is none if it is "".
+func listen(address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on web.listen: %w: is another walkd running? Choose another address in the config", err)
+	}
+	return l, nil
+}
+
+// serve runs the engine until ctx ends, with the socket for commands, and the HTTP server on listener unless that is nil.
+// It closes listener.
+func (a *app) serve(ctx context.Context, e *engine.Engine, s settings, listener net.Listener,
+	status func(context.Context) (web.Status, error),
+) error {
+	socket, err := control.Listen(s.DataDir)
+	if err != nil {
+		if listener != nil {
+			err = errors.Join(err, listener.Close())
 		}
+		return err
 	}
 	version, revision, _ := engine.Build()
 	e.Log.Info("walkd starts", "version", version, "revision", revision, "data_dir", s.DataDir, "config", s.path)
@@ -63,8 +84,11 @@ func (a *app) daemon(ctx context.Context) (err error) {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(engine.Metrics{Engine: e, HealthValues: s.Web.MetricsHealthValues}, collectors.NewGoCollector(),
 			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		h := web.New(web.Options{Ready: e.Ready, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
-			Status: statusPage(e, "", time.Minute)})
+		h := web.New(web.Options{
+			Ready:   e.Ready,
+			Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
+			Status:  status,
+		})
 		g.Go(func() error { return web.Serve(ctx, listener, h, e.Log) })
 		e.Log.Info("listening", "address", listener.Addr().String())
 	}

@@ -179,7 +179,7 @@ func (f *figures) message() (title, body string) {
 	if f.missing == 1 {
 		title = "About 1 more minute today"
 	}
-	return title, fmt.Sprintf("As of %s: %s. %s to pass your target of %d.",
+	return title, fmt.Sprintf("As of %s: %s. %s would take you past your target of %d.",
 		f.asOf.Format(clock), f.soFar(), upper(walks(f.missing)), f.target)
 }
 
@@ -189,13 +189,13 @@ func walks(missing int) string {
 	n := (missing + 29) / 30
 	each := (missing + 5*n - 1) / (5 * n) * 5
 	if n == 1 {
-		return fmt.Sprintf("one walk of %d would do", each)
+		return fmt.Sprintf("one walk of %d minutes", each)
 	}
 	words := [...]string{2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 	if n < len(words) {
-		return fmt.Sprintf("%s walks of %d would do", words[n], each)
+		return fmt.Sprintf("%s walks of %d minutes", words[n], each)
 	}
-	return fmt.Sprintf("%d walks of %d would do", n, each)
+	return fmt.Sprintf("%d walks of %d minutes", n, each)
 }
 
 func minutes(n int) string {

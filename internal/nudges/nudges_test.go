@@ -228,7 +228,8 @@ func TestClocks(t *testing.T) {
 		},
 		{
 			"before noon on it", walking.NewTimeline(berlin), time.Date(2026, 3, 29, 11, 59, 0, 0, berlin), 23,
-			nudges.TooEarly, time.Time{},
+			nudges.TooEarly,
+			time.Time{},
 		},
 		{
 			"noon on the day of 25 hours", walking.NewTimeline(berlin), time.Date(2026, 10, 25, 12, 0, 0, 0, berlin), 25,

@@ -293,8 +293,8 @@ func (c *Courier) replaces(ctx context.Context, channel Channel) bool {
 	return channel.Replaces(ctx)
 }
 
-// end notes how an attempt went, failure being nil if it was delivered, and when to try again, if so. That is noted also
-// while walkd is being stopped.
+// end notes how an attempt went, failure being nil if it was delivered, and when to try again, if so. That is noted
+// also while walkd is being stopped.
 func (c *Courier) end(
 	ctx context.Context, to Address, kind string, d Delivery, receipt Receipt, failure *Error, again bool,
 ) error {

@@ -195,7 +195,8 @@ func (w *world) deliveries(t *testing.T) []store.DeliveryState {
 
 const alexBehind = "alex/behind/2026-11-21"
 
-// TestOutcomes follows one message through what a channel says of it: what is tried again and when, and what it ends as.
+// TestOutcomes follows one message through what a channel says of it: what is tried again and when, and what it ends
+// as.
 func TestOutcomes(t *testing.T) {
 	const min = time.Minute
 	for _, test := range []struct {
@@ -298,7 +299,8 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("counted %s, want %s", got, test.counts)
 			}
 			states := w.States()
-			if len(states) != 1 || states[0].Outcome != test.end || states[0].Problem != test.problem || states[0].Kind != "fake" {
+			if len(states) != 1 || states[0].Outcome != test.end || states[0].Problem != test.problem ||
+				states[0].Kind != "fake" {
 				t.Errorf("states %+v", states)
 			}
 			if strings.Contains(w.log.String(), "title") {
@@ -423,7 +425,8 @@ func TestInterruptedBySIGTERM(t *testing.T) {
 type memory struct {
 	mu     sync.Mutex
 	ds     map[int64]*notify.Delivery
-	broken error
+	broken error // of all methods
+	full   error // of those that write
 	ended  []string
 }
 
@@ -431,7 +434,8 @@ func (q *memory) add(id int64, channel string, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.ds[id] = &notify.Delivery{
-		ID: id, Channel: channel, Due: due, Message: notify.Message{ID: fmt.Sprint(id), Person: "alex", Expires: due.Add(2 * time.Hour)},
+		ID: id, Channel: channel, Due: due,
+		Message: notify.Message{ID: fmt.Sprint(id), Person: "alex", Expires: due.Add(2 * time.Hour)},
 	}
 }
 
@@ -461,12 +465,14 @@ func (q *memory) EndDelivery(
 ) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ds[id].Begun, q.ds[id].Due = time.Time{}, retryAt
+	if q.full == nil {
+		q.ds[id].Begun, q.ds[id].Due = time.Time{}, retryAt
+	}
 	q.ended = append(q.ended, fmt.Sprint(id, " ", o))
-	if retryAt.IsZero() {
+	if retryAt.IsZero() && q.full == nil {
 		delete(q.ds, id)
 	}
-	return q.broken
+	return errors.Join(q.broken, q.full)
 }
 
 func (q *memory) NextDelivery(context.Context) (time.Time, bool, error) {
@@ -595,6 +601,25 @@ func TestBrokenQueue(t *testing.T) {
 		synctest.Wait()
 		if got := len(c.sent()); got != 1 {
 			t.Errorf("%d sent after the queue came back", got)
+		}
+	})
+}
+
+// TestFullDisk: a message was sent and that cannot be noted, so it is not sent again, and not noted again and again.
+func TestFullDisk(t *testing.T) {
+	c := &channel{}
+	run(t, map[string]*channel{"phone": c}, func(courier *notify.Courier, q *memory) {
+		q.add(1, "phone", time.Now())
+		q.mu.Lock()
+		q.full = errors.New("disk full")
+		q.mu.Unlock()
+		courier.Wake()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if sent, tries := len(c.sent()), len(q.ended); sent != 1 || tries < 30 || tries > 130 {
+			t.Errorf("sent %d times, and tried to note it %d times in an hour", sent, tries)
 		}
 	})
 }

@@ -26,9 +26,11 @@ type Queue interface {
 	DueDeliveries(ctx context.Context, now time.Time, limit int) ([]Delivery, error)
 	// BeginDelivery notes that an attempt is about to be made: it counts one, and sets Begun.
 	BeginDelivery(ctx context.Context, id int64, now time.Time) error
-	// EndDelivery notes how it went and clears Begun. With a retryAt the delivery is due then; if that is zero it has ended
-	// for good. problem is what happened, for the person; "" if it was delivered.
-	EndDelivery(ctx context.Context, id int64, outcome Outcome, receipt Receipt, problem string, retryAt, now time.Time) error
+	// EndDelivery notes how it went and clears Begun. With a retryAt the delivery is due then; if that is zero it has
+	// ended for good. problem is what happened, for the person; "" if it was delivered.
+	EndDelivery(
+		ctx context.Context, id int64, outcome Outcome, receipt Receipt, problem string, retryAt, now time.Time,
+	) error
 	// NextDelivery returns when the next delivery is due, and false if there is none to come.
 	NextDelivery(ctx context.Context) (time.Time, bool, error)
 }

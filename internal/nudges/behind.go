@@ -87,8 +87,8 @@ func figuresOf(s Situation, day walking.Day) figures {
 	return f
 }
 
-// wakingUntil returns whether it is quiet now, and when the time to walk ends: at the next quiet hours, or at the end of
-// the day where that is earlier, since later minutes count for another day.
+// wakingUntil returns whether it is quiet now, and when the time to walk ends: at the next quiet hours, or at the end
+// of the day where that is earlier, since later minutes count for another day.
 func wakingUntil(s Situation, day walking.Day) (quiet bool, end time.Time) {
 	end = s.Now
 	for _, w := range s.Zones.Spans(day) {
@@ -102,8 +102,8 @@ func wakingUntil(s Situation, day walking.Day) (quiet bool, end time.Time) {
 	return false, end
 }
 
-// judge returns the first reason that holds, and its sentence. More walking never turns a silence into a message, but for
-// two: a first step ends NoDataToday, and what was out of reach comes within reach.
+// judge returns the first reason that holds, and its sentence. More walking never turns a silence into a message, but
+// for two: a first step ends NoDataToday, and what was out of reach comes within reach.
 func (f *figures) judge(s Situation, key string) (Reason, string) {
 	asOf := f.asOf.Format(clock)
 	switch {
@@ -141,7 +141,8 @@ func (f *figures) judge(s Situation, key string) (Reason, string) {
 	case sentOn(s.Sent, s.Today.Day) >= s.Settings.MaxPerDay:
 		return DayLimit, fmt.Sprintf("You have set at most %d a day.", s.Settings.MaxPerDay)
 	default:
-		return BehindPace, fmt.Sprintf("As of %s %s, where about %d are usual by then on the way to %d; %d more fit before %s.",
+		return BehindPace, fmt.Sprintf(
+			"As of %s %s, where about %d are usual by then on the way to %d; %d more fit before %s.",
 			asOf, f.soFar(), f.expected, f.target, f.missing, f.end.Format(clock))
 	}
 }
@@ -183,8 +184,8 @@ func (f *figures) message() (title, body string) {
 		f.asOf.Format(clock), f.soFar(), upper(walks(f.missing)), f.target)
 }
 
-// walks says by which walks the missing minutes can be made up: as few as there can be of at most half an hour, in whole
-// five minutes.
+// walks says by which walks the missing minutes can be made up: as few as there can be of at most half an hour, in
+// whole five minutes.
 func walks(missing int) string {
 	n := (missing + 29) / 30
 	each := (missing + 5*n - 1) / (5 * n) * 5

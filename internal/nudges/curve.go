@@ -12,10 +12,10 @@ type Pace struct {
 	Spread float64 // the standard deviation of Share between people
 }
 
-// dayCurve is the usual course of a day: its Pace at each full hour of the person's clock, from 00 to 24. It is the mean
-// of the mean days of 20 volunteers with Fitbits in spring 2016, 495 days with at least walking.ValidSteps steps
-// (Furberg et al., doi:10.5281/zenodo.53894), with walking minutes of min(1, steps/80) a minute and nobody counting more
-// than anybody else. testdata holds the people's hourly means; a test compares.
+// dayCurve is the usual course of a day: its Pace at each full hour of the person's clock, from 00 to 24. It is the
+// mean of the mean days of 20 volunteers with Fitbits in spring 2016, 495 days with at least walking.ValidSteps steps
+// (Furberg et al., doi:10.5281/zenodo.53894), with walking minutes of min(1, steps/80) a minute and nobody counting
+// more than anybody else. testdata holds the people's hourly means; a test compares.
 var dayCurve = [25]Pace{
 	{0.000, 0.000}, {0.008, 0.012}, {0.012, 0.018}, {0.015, 0.020}, {0.015, 0.021}, {0.016, 0.021}, // 00 to 05
 	{0.021, 0.022}, {0.042, 0.039}, {0.081, 0.063}, {0.132, 0.102}, {0.187, 0.120}, {0.247, 0.135}, // 06 to 11

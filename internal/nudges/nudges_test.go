@@ -199,7 +199,7 @@ func TestFresh(t *testing.T) {
 		{"45 min", walking.Stream{Delivery: walking.Pulled, SyncedThrough: ago(45)}, false},
 		{"pulled, but late", walking.Stream{Delivery: walking.Pulled, SyncedThrough: ago(46), LastArrival: ago(1)}, false},
 		{"pushed, quiet", walking.Stream{Delivery: walking.Pushed, SyncedThrough: ago(119), LastArrival: ago(44)}, true},
-		{"pushed, quiet for long", walking.Stream{Delivery: walking.Pushed, SyncedThrough: ago(120), LastArrival: ago(1)}, false},
+		{"pushed, too quiet", walking.Stream{Delivery: walking.Pushed, SyncedThrough: ago(120), LastArrival: ago(1)}, false},
 		{"pushed long ago", walking.Stream{Delivery: walking.Pushed, SyncedThrough: ago(100), LastArrival: ago(45)}, false},
 		{"pushed, up to now", walking.Stream{Delivery: walking.Pushed, SyncedThrough: ago(3), LastArrival: ago(50)}, true},
 		{"never", walking.Stream{Delivery: walking.Pushed}, false},
@@ -213,7 +213,8 @@ func TestFresh(t *testing.T) {
 // TestClocks covers days of 23 and 25 hours and journeys.
 func TestClocks(t *testing.T) {
 	berlin, auckland, la := zone(t, "Europe/Berlin"), zone(t, "Pacific/Auckland"), zone(t, "America/Los_Angeles")
-	west := walking.NewTimeline(auckland, walking.ZoneChange{From: time.Date(2026, 11, 20, 19, 0, 0, 0, time.UTC), Zone: la})
+	landing := time.Date(2026, 11, 20, 19, 0, 0, 0, time.UTC)
+	west := walking.NewTimeline(auckland, walking.ZoneChange{From: landing, Zone: la})
 	for _, test := range []struct {
 		name    string
 		zones   walking.Timeline
@@ -302,15 +303,20 @@ func drawSituation(t *rapid.T) nudges.Situation {
 		Now: now, Zones: z, Today: today, Limited: rapid.IntRange(0, 9).Draw(t, "limited") == 0,
 		NotWorn: rapid.IntRange(0, 9).Draw(t, "not worn") == 0,
 		Quiet: rapid.SampledFrom([]walking.WallRange{
-			quiet, {From: 0, To: 7 * 60}, {From: 150, To: 600}, {From: 60, To: 60}, {From: 13 * 60, To: 14 * 60}, {From: 0, To: 1440},
+			quiet,
+			{From: 0, To: 7 * 60},
+			{From: 150, To: 600},
+			{From: 60, To: 60},
+			{From: 13 * 60, To: 14 * 60},
+			{From: 0, To: 1440},
 		}).Draw(t, "quiet"),
 		Settings: nudges.Settings{
 			MaxPerDay:  rapid.IntRange(0, 4).Draw(t, "limit"),
 			BehindFrom: walking.WallTime(rapid.SampledFrom([]int{0, 150, 720, 1440}).Draw(t, "from")),
 		},
 		Sent: rapid.SliceOfN(rapid.SampledFrom([]string{
-			nudges.Key("routine", day), nudges.Key("pain", day), nudges.Key(nudges.Behind, day-1), nudges.Key(nudges.Behind, day+1),
-			nudges.Key(nudges.Behind, day),
+			nudges.Key("routine", day), nudges.Key("pain", day), nudges.Key(nudges.Behind, day),
+			nudges.Key(nudges.Behind, day-1), nudges.Key(nudges.Behind, day+1),
 		}), 0, 3).Draw(t, "sent"),
 	}
 	if rapid.IntRange(0, 3).Draw(t, "not sent") > 0 {
@@ -318,7 +324,7 @@ func drawSituation(t *rapid.T) nudges.Situation {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "streams") {
 		s.Streams = append(s.Streams, walking.Stream{
-			Delivery:      rapid.SampledFrom([]walking.Delivery{walking.Pulled, walking.Pushed, walking.Filed}).Draw(t, "delivery"),
+			Delivery:      walking.Delivery(rapid.IntRange(int(walking.Pulled), int(walking.Filed)).Draw(t, "delivery")),
 			SyncedThrough: now.Add(-time.Duration(rapid.IntRange(-10, 130).Draw(t, "synced")) * time.Minute),
 			LastArrival:   now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "arrived")) * time.Minute),
 		})
@@ -342,8 +348,8 @@ func TestInvariants(t *testing.T) {
 			}
 		}
 		for _, d := range ds {
-			if d.Reason == "" || len(d.Why) < 15 || !strings.HasSuffix(d.Why, ".") || d.Day != day || d.Key != nudges.Key(d.Rule, day) ||
-				!d.At.Equal(s.Now) {
+			if d.Reason == "" || len(d.Why) < 15 || !strings.HasSuffix(d.Why, ".") || d.Day != day ||
+				d.Key != nudges.Key(d.Rule, day) || !d.At.Equal(s.Now) {
 				t.Fatalf("incomplete: %+v", d)
 			}
 			if !d.Send {

@@ -15,8 +15,8 @@ const Kind = "log"
 // A Channel writes messages to a logger.
 type Channel struct{ log *slog.Logger }
 
-// New returns a Channel that writes to log, at Info. The text of the messages is in it, with what the person has walked:
-// that is what somebody who configures this channel asks for.
+// New returns a Channel that writes to log, at Info. The text of the messages is in it, with what the person has
+// walked: that is what somebody who configures this channel asks for.
 func New(log *slog.Logger) *Channel { return &Channel{log} }
 
 // Kind returns "log".

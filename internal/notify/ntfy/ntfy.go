@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/walkd/walkd/internal/notify"
@@ -88,7 +89,7 @@ type answer struct {
 // Send publishes m. What is too long is cut.
 func (c *Channel) Send(ctx context.Context, m notify.Message) (notify.Receipt, error) {
 	p := publication{
-		Topic: c.topic, Title: cut(oneLine(m.Title), maxTitle), Message: cut(m.Body, maxMessage),
+		Topic: c.topic, Title: cut(oneLine(m.Title), maxTitle), Message: cut(printable(m.Body), maxMessage),
 		Priority: c.settings.Priority, SequenceID: sequenceID(m.ID),
 	}
 	if strings.TrimSpace(p.Message) == "" {
@@ -343,6 +344,17 @@ func cut(s string, size int) string {
 		end--
 	}
 	return s[:end] + "…"
+}
+
+// printable returns s without control characters but line breaks and tabs. In JSON they would take six times their
+// place, and the server reads no more than 16 KB.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // oneLine returns s with each run of white space as one space.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +30,7 @@ const (
 func serve(t *testing.T, handler http.Handler) *ntfy.Settings {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.Start()
 	t.Cleanup(server.Close)
 	s := ntfy.Defaults()
@@ -181,9 +180,10 @@ func TestRefused(t *testing.T) {
 		},
 		text: "ntfy: the server answered 403: forbidden",
 	}, {
-		name: "a name that is not a topic", client: func(s *ntfy.Settings) { s.URL = strings.Replace(s.URL, topic, "docs", 1) },
-		want: notify.Error{Outcome: notify.Rejected, Remedy: "correct url"},
-		text: "ntfy: the server answered 400: invalid request: topic name is not allowed",
+		name:   "a name that is not a topic",
+		client: func(s *ntfy.Settings) { s.URL = strings.Replace(s.URL, topic, "docs", 1) },
+		want:   notify.Error{Outcome: notify.Rejected, Remedy: "correct url"},
+		text:   "ntfy: the server answered 400: invalid request: topic name is not allowed",
 	}, {
 		name: "too many requests", server: func(o *ntfytest.Options) { o.Burst = 2 }, before: 2,
 		want: notify.Error{Outcome: notify.Throttled, RetryAfter: time.Minute},
@@ -234,7 +234,8 @@ func TestSends(t *testing.T) {
 	s.User, s.Password, s.Priority = "walkd", password, 4
 	c := channel(t, s)
 	receipt, err := c.Send(t.Context(), notify.Message{
-		ID: "Zoë/behind/2026-11-21", Title: "  two\nlines ", Body: "text", Tags: []string{"walking", strings.Repeat("x", 600)},
+		ID: "Zoë/behind/2026-11-21", Title: "  two\nlines ", Body: "text",
+		Tags: []string{"walking", strings.Repeat("x", 600)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -242,8 +243,15 @@ func TestSends(t *testing.T) {
 	if _, err := c.Send(t.Context(), notify.Message{ID: "2", Title: strings.Repeat("é", 2000)}); err != nil {
 		t.Fatal(err)
 	}
-	got := server.Stored(topic)
-	if len(got) != 2 || receipt.ID == "" || receipt.ID != got[0].SequenceID || strings.Contains(receipt.ID, "Zo") {
+	// What takes more room in JSON than in the message, which is longer than the server allows as it is.
+	for i, text := range []string{"<&>", "\x01\x02x", "\"\\\n", "\xff", "\u2028"} {
+		m := notify.Message{ID: fmt.Sprint(i), Body: "x" + strings.Repeat(text, 4096)}
+		if _, err := c.Send(t.Context(), m); err != nil {
+			t.Errorf("many %q: %v", text, err)
+		}
+	}
+	got := server.Stored(topic)[:2]
+	if receipt.ID == "" || receipt.ID != got[0].SequenceID || strings.Contains(receipt.ID, "Zo") {
 		t.Fatalf("stored %+v, receipt %q", got, receipt.ID)
 	}
 	for i := range got {
@@ -343,7 +351,9 @@ func TestCheck(t *testing.T) {
 		{"user", ntfy.Settings{URL: url, User: "a", Password: "b", Priority: 5}, nil},
 		{"missing", ntfy.Settings{Priority: 3}, []string{"url: missing"}},
 		{"no address", ntfy.Settings{URL: "https://[" + topic, Priority: 3}, []string{"url: this is not an address"}},
-		{"no scheme", ntfy.Settings{URL: "ntfy.sh/" + topic, Priority: 3}, []string{"url: this is not an address of the web"}},
+		{"no scheme", ntfy.Settings{URL: "ntfy.sh/" + topic, Priority: 3}, []string{
+			"url: this is not an address of the web",
+		}},
 		{"no topic", ntfy.Settings{URL: "https://ntfy.sh", Priority: 3}, []string{
 			"url: the part after the server is no topic: it has up to 64 letters, digits, - and _",
 		}},

@@ -296,6 +296,7 @@ func (s *Server) fail(
 	switch fault {
 	case GatewayTimeout:
 		page(http.StatusGatewayTimeout, "504 Gateway Timeout")
+		return nil
 	case Truncated:
 		text, _ := json.Marshal(m)
 		w.Header().Set("Content-Type", "application/json")
@@ -457,8 +458,8 @@ func param(r *http.Request, names ...string) string {
 	return ""
 }
 
-// poll writes the messages of a topic since an ID or a time in unix seconds, or all, one JSON object a line. There is no
-// waiting for further ones: poll=1 has to be given.
+// poll writes the messages of a topic since an ID or a time in unix seconds, or all, one JSON object a line. There is
+// no waiting for further ones: poll=1 has to be given.
 func (s *Server) poll(w http.ResponseWriter, r *http.Request, user *User, topic string) *failure {
 	if !s.may(user, func(u *User) []string { return u.Read }, topic) {
 		return forbidden()

@@ -53,7 +53,9 @@ func TestAsDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if resp.StatusCode != p.want {
 			t.Errorf("%s %s answers %d, want %d: %s", p.method, p.path, resp.StatusCode, p.want, text)
 		}
@@ -75,8 +77,8 @@ func TestAsDocumented(t *testing.T) {
 	want := []ntfytest.Message{
 		{Event: "message", Topic: "mytopic", Message: "Backup successful 😀"},
 		{
-			Event: "message", Topic: "mytopic", Message: "Oh my ...", Title: "🇩🇪", Priority: 5, Tags: []string{"warning", "skull"},
-			SequenceID: "a",
+			Event: "message", Topic: "mytopic", Message: "Oh my ...", Title: "🇩🇪", Priority: 5,
+			Tags: []string{"warning", "skull"}, SequenceID: "a",
 		},
 		{Event: "message", Topic: "mytopic", Message: "triggered", Priority: 2, SequenceID: "a"},
 		{Event: "message", Topic: "mytopic", Message: "json", Priority: 4, SequenceID: "a"},

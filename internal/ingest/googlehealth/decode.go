@@ -2,6 +2,7 @@ package googlehealth
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func readPage[P any](resp *http.Response, list string, take func(*P) error) (tok
 		return "", noSense(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return "", noSense(errors.Join(errors.New("something follows after its end"), err))
+		return "", noSense(errors.New("something follows after its end"))
 	}
 	// An empty answer is {}; an object of another kind is none, whoever sent it.
 	if fields > 0 && !known {
@@ -230,7 +231,7 @@ func noSense(err error) error {
 		err = fmt.Errorf("it is no JSON, or not all of it: %w at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
 		what, _, _ := strings.Cut(kind.Value, " ")
-		err = fmt.Errorf("it has a %s for %q", what, kind.Field)
+		err = fmt.Errorf("%s is of the wrong type, %s", cmp.Or(kind.Field, "a value"), what)
 	case errors.As(err, &at):
 		err = errors.New("a time is not of the form 2006-01-02T15:04:05Z")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -7,9 +7,9 @@ import (
 	"github.com/walkd/walkd/internal/walking"
 )
 
-// kindOf returns the kind of an exercise. There are about 190 types, and new ones appear: whatever is not named here
-// counts nowhere, and its steps count as those of any other minute do. Left out on purpose is what is walked or pedalled
-// only in part or with help, such as golf, snowshoes, wheelchairs and scooters.
+// kindOf returns the kind of an exercise. There are about 190 types, and new ones appear. Whatever is not named here
+// counts nowhere, while its steps count as those of any other minute do. Left out on purpose is what is only partly
+// walking or riding, such as golf, snowshoes and scooters.
 func kindOf(exerciseType string) walking.Kind {
 	switch exerciseType {
 	case "WALKING", "NORDIC_WALKING", "POWER_WALKING", "TREADMILL_WALK", "INCLINE_WALK", "STROLLER_WALK",

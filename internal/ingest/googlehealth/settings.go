@@ -61,8 +61,8 @@ func (s *Settings) Check(report func(key, what, want string)) {
 	}
 }
 
-// wrongURL returns why a URL cannot be used, or "". Tokens and codes travel in the clear over http, so it has to stay on
-// the machine; Google refuses other redirects over http as well. What the URL holds besides is not shown.
+// wrongURL returns why a URL cannot be used, or "", without showing what may be a secret. Over http tokens and codes
+// travel in the clear, so it has to stay on the machine; Google refuses other redirects over http as well.
 func wrongURL(value string) string {
 	u, err := url.Parse(value)
 	switch {

@@ -78,7 +78,8 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 // steps returns the records that start in the window, in order, each start and length once.
 func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record, error) {
 	const field = "steps.interval.start_time"
-	q := query(stepsSize, fmt.Sprintf("%s >= %q AND %s < %q", field, instant(r.Window.Start), field, instant(r.Window.End)))
+	q := query(stepsSize, fmt.Sprintf("%s >= %q AND %s < %q",
+		field, instant(r.Window.Start), field, instant(r.Window.End)))
 	var records []walking.Record
 	left := s.leftOut(ctx, "data points", r)
 	err := pages(ctx, s, stepsPath, q, "dataPoints", func(p *stepsPoint) error {
@@ -147,7 +148,7 @@ func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Ses
 	}), nil
 }
 
-// lastOfEach sorts list and keeps of equal elements the one that came last. Pages overlap if data comes in between them.
+// lastOfEach sorts list and keeps of equal elements the one that came last: pages overlap if data comes in between.
 func lastOfEach[T any](list []T, compare func(a, b T) int) []T {
 	slices.SortStableFunc(list, compare)
 	out := list[:0]

@@ -1,6 +1,7 @@
 package googlehealth
 
 import (
+	"slices"
 	"time"
 
 	"github.com/walkd/walkd/internal/walking"
@@ -12,8 +13,9 @@ const (
 )
 
 // unworn returns when the device was not on the body, as far as the records tell, which are sorted and start in w. It
-// looks at each civil day by itself, so that it finds the same whatever window of whole days it is asked about. Only at
-// the end of the window it knows less: what nothing follows may not have been synced yet.
+// looks at each civil day by itself. So it finds the same whatever window of whole days it is asked about, and what is
+// stored of a day is replaced together with the day. Only at the end of the window it knows less: what nothing follows
+// may not have been synced yet.
 func unworn(records []walking.Record, w walking.Window, zones walking.Timeline) []walking.Window {
 	if len(records) == 0 {
 		return nil
@@ -24,25 +26,30 @@ func unworn(records []walking.Record, w walking.Window, zones walking.Timeline) 
 			newest = r.End()
 		}
 	}
-	var out []walking.Window
+	var days []walking.Window
 	first, last := zones.Day(w.Start), zones.Day(newest)
-	for d := min(first, last); d <= max(first, last); d++ {
-		for _, span := range zones.Spans(d) {
-			if span.Start.Before(w.Start) {
-				span.Start = w.Start
+	for d := min(first, last) - 1; d <= max(first, last)+1; d++ { // dates are not in order on every journey
+		for _, day := range zones.Spans(d) {
+			if day.Start.Before(w.Start) {
+				day.Start = w.Start
 			}
-			if span.End.After(newest) {
-				span.End = newest
+			if day.End.After(newest) {
+				day.End = newest
 			}
-			for len(records) > 0 && records[0].Start.Before(span.Start) {
-				records = records[1:]
+			if !day.Empty() {
+				days = append(days, day)
 			}
-			n := 0
-			for n < len(records) && records[n].Start.Before(span.End) {
-				n++
-			}
-			out = append(out, silences(records[:n], span)...)
 		}
+	}
+	slices.SortFunc(days, func(a, b walking.Window) int { return a.Start.Compare(b.Start) })
+	var out []walking.Window
+	for _, day := range days {
+		n := 0
+		for n < len(records) && records[n].Start.Before(day.End) {
+			n++
+		}
+		out = append(out, silences(records[:n], day)...)
+		records = records[n:]
 	}
 	return out
 }

@@ -91,7 +91,7 @@ func (s *Store) Apply(ctx context.Context, personID int64, b ingest.Batch, now t
 			}
 			changes.add(c)
 		}
-		return a.finish()
+		return a.finish(now)
 	})
 	return changes, err
 }
@@ -206,6 +206,7 @@ type streamRow struct {
 	records    int64
 	totalMs    int64
 	longestMs  int64
+	journeys   bool // the person's journeys are read from it
 }
 
 func (s streamRow) grain() walking.Grain {
@@ -222,14 +223,14 @@ const neverMs = math.MinInt64
 func streamRows(ctx context.Context, q queryer, personID int64) ([]streamRow, error) {
 	var out []streamRow
 	err := query(ctx, q, `SELECT id, source, origin, device, delivery, reliable_offset, synced_through_ms, last_arrival_ms,
-		newest_ms, complete_at_ms, records, total_ms, longest_ms FROM stream WHERE person_id = ?`, []any{personID},
+		newest_ms, complete_at_ms, records, total_ms, longest_ms, tells_journeys FROM stream WHERE person_id = ?`, []any{personID},
 		func(scan func(...any) error) error {
 			var (
 				s                                  streamRow
 				synced, arrival, newest, completed sql.NullInt64
 			)
 			err := scan(&s.id, &s.Source, &s.Origin, &s.Device, &s.Delivery, &s.ReliableOffset, &synced, &arrival,
-				&newest, &completed, &s.records, &s.totalMs, &s.longestMs)
+				&newest, &completed, &s.records, &s.totalMs, &s.longestMs, &s.journeys)
 			s.SyncedThrough, s.LastArrival = timeOf(synced), timeOf(arrival)
 			s.newest, s.completeAt = neverMs, neverMs
 			if newest.Valid {
@@ -279,7 +280,9 @@ type applier struct {
 	tx      *sql.Tx
 	person  Person
 	streams map[walking.StreamKey]*streamRow
-	order   []walking.StreamKey // before anything is stored
+	order   []walking.StreamKey      // before anything is stored
+	offsets map[int64]*offsetChanges // of streams that tell of travel
+	home    homeClock
 
 	days    []dayRange // changed, in no order
 	known   msWindow   // a change in here adds nothing to days
@@ -299,7 +302,10 @@ func newApplier(ctx context.Context, tx *sql.Tx, personID int64) (*applier, erro
 	if err != nil {
 		return nil, err
 	}
-	a := &applier{ctx: ctx, tx: tx, person: p, streams: map[walking.StreamKey]*streamRow{}}
+	a := &applier{
+		ctx: ctx, tx: tx, person: p, streams: map[walking.StreamKey]*streamRow{}, offsets: map[int64]*offsetChanges{},
+		home: homeClock{zone: p.Zones.Home()},
+	}
 	for _, r := range sortRows(rows, a.person.Preferred) {
 		a.streams[r.StreamKey] = &r
 		a.order = append(a.order, r.StreamKey)
@@ -372,6 +378,7 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 		added = append(added, r)
 		changes.Added++
 		changed(r, 1)
+		a.offsetAdded(s, r)
 	}
 	err := query(a.ctx, a.tx, "SELECT start_ms, duration_ms, steps, offset_s FROM record "+
 		"WHERE stream_id = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms, duration_ms",
@@ -391,12 +398,14 @@ func (a *applier) applyRecords(s *streamRow, p part, changes *Changes) error {
 				} else {
 					changed(old, -1)
 					changed(next[0], 1)
+					a.offsetReplaced(s, old, next[0])
 					replaced = append(replaced, next[0])
 					changes.Replaced++
 				}
 				next = next[1:]
 			case covered(p.covers, old.start):
 				changed(old, -1)
+				a.offsetReplaced(s, old, row{start: old.start})
 				removed = append(removed, old)
 				changes.Removed++
 			}
@@ -645,8 +654,8 @@ func daysBetween(z walking.Timeline, from, to walking.Day) dayRange {
 	return out
 }
 
-// finish stores what is known of the streams and marks the changed days.
-func (a *applier) finish() error {
+// finish stores what is known of the streams, reads journeys from them and marks the changed days.
+func (a *applier) finish(now time.Time) error {
 	rows := make([]streamRow, 0, len(a.streams))
 	for _, s := range a.streams {
 		if _, err := a.tx.ExecContext(a.ctx, `UPDATE stream SET device = ?, delivery = ?, reliable_offset = ?,
@@ -659,7 +668,8 @@ func (a *applier) finish() error {
 		rows = append(rows, *s)
 	}
 	var order []walking.StreamKey
-	for _, r := range sortRows(rows, a.person.Preferred) {
+	rows = sortRows(rows, a.person.Preferred)
+	for _, r := range rows {
 		if slices.Contains(a.order, r.StreamKey) {
 			order = append(order, r.StreamKey)
 		}
@@ -668,6 +678,9 @@ func (a *applier) finish() error {
 		if err := invalidateAll(a.ctx, a.tx, a.person.ID); err != nil {
 			return err
 		}
+	}
+	if err := a.journeys(rows, now); err != nil {
+		return err
 	}
 	if len(a.days) == 0 {
 		return nil

@@ -373,7 +373,7 @@ func (im *Import) commitStream(personID int64, s *stagedStream, now time.Time, s
 				return err
 			}
 			im.result.add(c)
-			return a.finish()
+			return a.finish(now)
 		})
 		if err != nil {
 			return err

@@ -169,6 +169,20 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 	if err != nil {
 		return nil, err
 	}
+	// After the entries: of two changes at one instant the journey holds.
+	err = query(ctx, q, "SELECT person_id, from_ms, offset_s FROM journey"+theirs+" ORDER BY from_ms", args,
+		func(scan func(...any) error) error {
+			var (
+				id int64
+				j  journey
+			)
+			err := scan(&id, &j.from, &j.offset)
+			travel[index[id]] = append(travel[index[id]], j.change(people[index[id]].Zones.Home()))
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
 	for i := range people {
 		people[i].Zones = walking.NewTimeline(people[i].Zones.Home(), travel[i]...)
 	}
@@ -289,6 +303,10 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 	if err != nil {
 		return err
 	}
+	entered, err := entries(ctx, tx, p.ID)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, "UPDATE person SET zone = ?, walking = ?, quiet = ?, preferred = ?, "+
 		"rebuild = rebuild OR ? WHERE id = ?",
 		set.Zone.String(), walks, set.Quiet.String(), string(preferred), moved, p.ID); err != nil {
@@ -302,6 +320,9 @@ func configure(ctx context.Context, tx *sql.Tx, set Settings, now time.Time) err
 			p.ID, t.From.UnixMilli(), t.Zone.String()); err != nil {
 			return err
 		}
+	}
+	if err := reviseJourneys(ctx, tx, p, set, entered); err != nil {
+		return err
 	}
 	after, err := person(ctx, tx, "id = ?", p.ID)
 	if err != nil {

@@ -181,52 +181,131 @@ type OffsetAt struct {
 // home zone at the time changes nothing, or ends a journey; another one applies once two records in a row agree on it,
 // from the first of them. The result are all changes, entries included, for NewTimeline.
 func Travel(home *time.Location, entries []ZoneChange, offsets []OffsetAt) []ZoneChange {
-	entered := NewTimeline(home, entries...)
 	sorted := slices.Clone(offsets)
 	slices.SortStableFunc(sorted, func(a, b OffsetAt) int { return a.At.Compare(b.At) })
 	out := slices.Clone(entries)
-	var (
-		away    bool // a journey is in force
-		offset  int  // its offset
-		pending *OffsetAt
-		next    int // entries[next] is the first after the offset at hand
-	)
-	entries = slices.Clone(entries)
-	slices.SortStableFunc(entries, func(a, b ZoneChange) int { return a.From.Compare(b.From) })
-	for i, o := range sorted {
-		for ; next < len(entries) && !entries[next].From.After(o.At); next++ {
-			away, pending = false, nil // the entry says where the person is from here on
-		}
-		if !sameZone(entered.At(o.At), home) {
-			continue
-		}
-		_, homeOffset := o.At.In(home).Zone()
-		inForce := homeOffset
-		if away {
-			inForce = offset
-		}
-		switch {
-		case o.Offset == inForce:
-			if away && offset == homeOffset {
-				out = append(out, ZoneChange{o.At, home})
-				away = false
-			}
-			pending = nil
-		case pending == nil || pending.Offset != o.Offset:
-			pending = &sorted[i]
-		default:
-			zone := home
-			if away = o.Offset != homeOffset; away {
-				zone, offset = fixedZone(o.Offset), o.Offset
-			}
-			out = append(out, ZoneChange{pending.At, zone})
-			pending = nil
+	t := NewTraveler(home, entries)
+	for _, o := range sorted {
+		if c, ok := t.Next(o); ok {
+			out = append(out, c)
 		}
 	}
 	return out
 }
 
-func fixedZone(offset int) *time.Location {
+// A Traveler reads journeys from one offset at a time, by the rules of Travel.
+type Traveler struct {
+	home    *time.Location
+	entered Timeline
+	entries []ZoneChange // in order
+	next    int          // entries[next] is the first after the last offset
+	away    bool         // a journey is in force
+	offset  int          // its offset
+	waiting bool         // pending waits for another offset that agrees
+	pending OffsetAt
+}
+
+// NewTraveler returns a Traveler that has been told no offset yet.
+func NewTraveler(home *time.Location, entries []ZoneChange) *Traveler {
+	t := &Traveler{home: home, entered: NewTimeline(home, entries...), entries: slices.Clone(entries)}
+	slices.SortStableFunc(t.entries, func(a, b ZoneChange) int { return a.From.Compare(b.From) })
+	return t
+}
+
+// Resume puts t where it is when all offsets before at have been told and led to journeys, which are those from before
+// at without the entries, in order. at must be the instant of an offset; all those at this instant come next. Of the
+// offset before that, which may have been waiting for one that agrees, nothing is to be known: if they had agreed, there
+// would be a journey from then on.
+func (t *Traveler) Resume(journeys []ZoneChange, at time.Time) {
+	t.away, t.waiting = false, false
+	for t.next = 0; t.next < len(t.entries) && t.entries[t.next].From.Before(at); t.next++ {
+	}
+	if len(journeys) == 0 {
+		return
+	}
+	last := journeys[len(journeys)-1]
+	if t.next > 0 && t.entries[t.next-1].From.After(last.From) || sameZone(last.Zone, t.home) {
+		return
+	}
+	t.away = true
+	_, t.offset = last.From.In(last.Zone).Zone()
+}
+
+// Away reports whether a journey is in force.
+func (t *Traveler) Away() bool { return t.away }
+
+// Equal reports whether t and o, who have the same home and entries, read the same from the same offsets to come.
+func (t *Traveler) Equal(o *Traveler) bool {
+	return t.next == o.next && t.away == o.away && (!t.away || t.offset == o.offset) && t.waiting == o.waiting &&
+		(!t.waiting || t.pending.Offset == o.pending.Offset && t.pending.At.Equal(o.pending.At))
+}
+
+// Next takes the offset that comes next. It returns the change that follows from it, which begins then or, if two
+// offsets agree, at the one before; and false if none does.
+func (t *Traveler) Next(o OffsetAt) (ZoneChange, bool) {
+	for ; t.next < len(t.entries) && !t.entries[t.next].From.After(o.At); t.next++ {
+		t.away, t.waiting = false, false // the entry says where the person is from here on
+	}
+	if t.next > 0 && !sameZone(t.entered.At(o.At), t.home) {
+		return ZoneChange{}, false
+	}
+	_, homeOffset := o.At.In(t.home).Zone()
+	inForce := homeOffset
+	if t.away {
+		inForce = t.offset
+	}
+	switch {
+	case o.Offset == inForce:
+		t.waiting = false
+		if t.away && t.offset == homeOffset {
+			t.away = false
+			return ZoneChange{o.At, t.home}, true
+		}
+	case !t.waiting || t.pending.Offset != o.Offset:
+		t.waiting, t.pending = true, o
+	default:
+		c := ZoneChange{t.pending.At, t.home}
+		if t.away = o.Offset != homeOffset; t.away {
+			t.offset = o.Offset
+			c.Zone = FixedZone(o.Offset)
+		}
+		t.waiting = false
+		return c, true
+	}
+	return ZoneChange{}, false
+}
+
+// Differs returns the smallest window outside of which z and o put the same zones in force, and false if they do so
+// everywhere. Its end is zero if they differ for ever, its start if they always have.
+func (z Timeline) Differs(o Timeline) (Window, bool) {
+	var (
+		w      Window
+		differ bool
+		once   bool
+	)
+	at := []time.Time{{}}
+	for _, c := range slices.Concat(z.changes, o.changes) {
+		at = append(at, c.From)
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	for _, t := range at {
+		switch d := !sameZone(z.At(t), o.At(t)); {
+		case d && !once:
+			w.Start, differ, once = t, true, true
+		case d:
+			differ = true
+		case differ:
+			w.End, differ = t, false
+		}
+	}
+	if differ {
+		w.End = time.Time{}
+	}
+	return w, once
+}
+
+// FixedZone returns the zone that is always offset seconds east of UTC, called like +05:30.
+func FixedZone(offset int) *time.Location {
 	return time.FixedZone(time.Unix(0, 0).In(time.FixedZone("", offset)).Format("-07:00"), offset)
 }
 
@@ -234,7 +313,7 @@ func fixedZone(offset int) *time.Location {
 func ParseZone(name string) (*time.Location, error) {
 	if t, err := time.Parse("-07:00", name); err == nil {
 		_, offset := t.Zone()
-		return fixedZone(offset), nil
+		return FixedZone(offset), nil
 	}
 	if name == "" || name == "Local" {
 		return nil, fmt.Errorf("%q is not a time zone: want an IANA name like Europe/Oslo", name)

@@ -95,13 +95,13 @@ func TestValid(t *testing.T) {
 			"a day of twelve hours",
 			[]Record{rec(-30, 60, 5000)},
 			nil, nil, nil,
-			NewTimeline(time.UTC, ZoneChange{noon, fixedZone(12 * 3600)}), true,
+			NewTimeline(time.UTC, ZoneChange{noon, FixedZone(12 * 3600)}), true,
 		},
 		{
 			"a day of less",
 			[]Record{rec(-30, 30, 5000)},
 			nil, nil, nil,
-			NewTimeline(time.UTC, ZoneChange{noon.Add(-1), fixedZone(13 * 3600)}), false,
+			NewTimeline(time.UTC, ZoneChange{noon.Add(-1), FixedZone(13 * 3600)}), false,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

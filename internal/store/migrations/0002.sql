@@ -33,13 +33,14 @@ CREATE TABLE budget (
     PRIMARY KEY (key, name)
 ) STRICT, WITHOUT ROWID;
 
--- The zones a person was in, as told by the offsets of records.
+-- The UTC offsets that a person moved to, as the records of one stream tell.
 CREATE TABLE journey (
     person_id INTEGER NOT NULL REFERENCES person ON DELETE CASCADE,
     from_ms   INTEGER NOT NULL,
-    zone      TEXT NOT NULL,
+    offset_s  INTEGER,                              -- NULL: home again
     PRIMARY KEY (person_id, from_ms)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE stream ADD COLUMN tells_journeys INTEGER NOT NULL DEFAULT 0; -- they are read from this one
 
 -- Decisions to tell a person something, or not to; only those that differ from the one before of their rule.
 CREATE TABLE decision (

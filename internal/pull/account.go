@@ -49,6 +49,8 @@ type memory struct {
 	Week     walking.Day `json:"week,omitzero"`     // of the last look back over eight days
 	Month    walking.Day `json:"month,omitzero"`    // of the last look back over thirty
 	Cost     float64     `json:"cost,omitzero"`     // requests of an ordinary poll that fetches data, smoothed
+	Begin    time.Time   `json:"begin,omitzero"`    // wall, of the 24 hours that Used counts in
+	Used     int         `json:"used,omitzero"`     // requests of polls
 	Cursor   string      `json:"cursor,omitempty"`  // of the feed
 	Problem  *Problem    `json:"problem,omitempty"`
 	// Stopped is the fingerprint of the application with which consent was refused; "" if it was not.
@@ -341,24 +343,36 @@ func (m *memory) stalled(auth ingest.Authorizer, wall time.Time) time.Time {
 	return pause(m.NotBefore, wall)
 }
 
-// rhythm returns when the account is polled.
-func (a *account) rhythm(person store.Person, m memory) rhythm {
-	return rhythmOf(a.Config, a.spec, person, m)
-}
-
-func rhythmOf(c Config, spec ingest.Spec, person store.Person, m memory) rhythm {
-	waking := time.Duration(float64(spec.Waking) * m.stretch()).Truncate(time.Second)
-	return rhythm{
-		zones: person.Zones, quiet: person.Quiet, waking: waking, night: spec.Night, seed: seed(c.Person, c.Source),
+// rhythmOf returns when an account is polled whose polls may make daily requests a day.
+func rhythmOf(c Config, spec ingest.Spec, person store.Person, m memory, daily int, wall time.Time) rhythm {
+	waking, night := spec.Waking, spec.Night
+	if daily > 0 && m.Cost > cheap {
+		// At this rate the rest of the day's requests lasts for the rest of the day.
+		left, until := float64(max(1, daily-spare-m.Used)), m.Begin.Add(24*time.Hour).Sub(wall)
+		if until <= 0 || until > 24*time.Hour {
+			left, until = float64(daily-spare), 24*time.Hour
+		}
+		pace := time.Duration(float64(until) * m.Cost / left).Truncate(time.Second)
+		waking, night = max(waking, pace), max(night, pace)
 	}
+	return rhythm{zones: person.Zones, quiet: person.Quiet, waking: waking, night: night, seed: seed(c.Person, c.Source)}
 }
 
-// cheap is how many requests a poll may take on average to be made as often as the Spec says, without DefaultDaily
-// being used up before the day ends.
-const cheap = 2.8
+const (
+	// cheap is how many requests a poll may take on average to be made as often as the Spec says, without DefaultDaily
+	// being used up before the day ends.
+	cheap = 2.9
+	// spare is how many of the day's requests are left for look-backs.
+	spare = 15
+)
 
-// stretch returns by how much the polls of an account are further apart since each takes many requests.
-func (m memory) stretch() float64 { return max(1, m.Cost/cheap) }
+// count counts requests made by polls, in the window of 24 hours in which they are limited.
+func (m *memory) count(requests int, wall time.Time) {
+	if since := wall.Sub(m.Begin); since < 0 || since >= 24*time.Hour {
+		m.Begin, m.Used = wall.UTC(), 0
+	}
+	m.Used += requests
+}
 
 // spent notes how many requests an ordinary poll took that fetched data.
 func (m *memory) spent(requests int) {

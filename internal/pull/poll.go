@@ -60,16 +60,22 @@ func (p *Puller) poll(ctx context.Context, a *account, person store.Person, l *l
 	defer func() { <-a.busy }()
 	if l.purpose == polling {
 		// Somebody may have asked while this waited for its turn.
-		if at, ok := a.next(person, p.o.Clock.Now(), p.o.Wall.Now()); !ok || at.After(p.o.Clock.Now()) {
+		if at, ok := p.next(a, person, p.o.Clock.Now(), p.o.Wall.Now()); !ok || at.After(p.o.Clock.Now()) {
 			return tally{}, nil
 		}
 	}
 	var t tally
+	before := l.sent()
 	err := p.guard(ctx, a, func() (err error) {
 		t, err = p.ask(ctx, a, person, l)
 		return err
 	})
 	if err != nil {
+		if l.purpose == polling {
+			a.mu.Lock()
+			a.mem.count(l.sent()-before, p.o.Wall.Now())
+			a.mu.Unlock()
+		}
 		return t, p.failed(ctx, a, l.purpose, err)
 	}
 	return t, nil
@@ -102,7 +108,10 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 	}
 	pl := newPlan(a.spec, person, m, synced, now)
 	if l.purpose == polling && !wanted(pl, person, m, synced, now) {
-		return tally{}, p.ended(ctx, a, func(m *memory) { m.Polled, m.Success, m.Probed = now, now, synced })
+		return tally{}, p.ended(ctx, a, func(m *memory) {
+			m.Polled, m.Success, m.Probed = now, now, synced
+			m.count(l.sent()-before, p.o.Wall.Now())
+		})
 	}
 	if l.purpose == asked {
 		pl.sessions = true
@@ -126,8 +135,11 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 		if pl.sessions {
 			m.Sessions = now
 		}
-		if !pl.far && len(pl.recent) == 0 {
-			m.spent(cost)
+		if l.purpose == polling {
+			m.count(cost, p.o.Wall.Now())
+			if !pl.far && len(pl.recent) == 0 {
+				m.spent(cost)
+			}
 		}
 		today := lookBackDay(person, now)
 		if pl.week {
@@ -226,7 +238,7 @@ func wanted(pl plan, person store.Person, m memory, synced, now time.Time) bool 
 	if m.Data.IsZero() || m.Data.After(now) || pl.week || pl.month {
 		return true
 	}
-	if _, night := quietAt(person.Zones, person.Quiet, now); night && float64(now.Sub(m.Data)) < float64(nightDataAge)*m.stretch() {
+	if _, night := quietAt(person.Zones, person.Quiet, now); night && now.Sub(m.Data) < nightDataAge {
 		return false
 	}
 	return synced.IsZero() || !synced.Equal(m.Synced)
@@ -349,12 +361,12 @@ func size(b ingest.Batch) int {
 
 // next returns when an account is polled next, on the domain clock; not at all if ok is false. It is now, or earlier, if
 // a poll is due.
-func (a *account) next(person store.Person, now, wall time.Time) (at time.Time, ok bool) {
+func (p *Puller) next(a *account, person store.Person, now, wall time.Time) (at time.Time, ok bool) {
 	m := a.memory()
 	if !a.isConnected() || m.refused(a.auth) != nil {
 		return time.Time{}, false
 	}
-	return nextPoll(a.rhythm(person, m), m, a.auth, now, wall), true
+	return nextPoll(rhythmOf(a.Config, a.spec, person, m, p.o.Daily, wall), m, a.auth, now, wall), true
 }
 
 func nextPoll(r rhythm, m memory, auth ingest.Authorizer, now, wall time.Time) time.Time {

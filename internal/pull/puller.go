@@ -143,7 +143,7 @@ func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration,
 		if !ok {
 			continue
 		}
-		if at, ok := a.next(person, now, wall); !ok || at.After(now) {
+		if at, ok := p.next(a, person, now, wall); !ok || at.After(now) {
 			continue
 		}
 		g.Go(func() error {
@@ -170,7 +170,7 @@ func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration,
 		if !ok {
 			continue
 		}
-		at, ok := a.next(person, now, wall)
+		at, ok := p.next(a, person, now, wall)
 		if !ok {
 			continue
 		}

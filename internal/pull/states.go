@@ -98,7 +98,7 @@ func stateOf(c Config, person store.Person, a store.Account, connect string, now
 		}
 	}
 	if s.Connected && m.refused(auth) == nil {
-		s.Next = nextPoll(rhythmOf(c, spec, person, m), m, auth, now, wall)
+		s.Next = nextPoll(rhythmOf(c, spec, person, m, DefaultDaily, wall), m, auth, now, wall)
 	}
 	switch {
 	case !s.Connected:

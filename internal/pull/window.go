@@ -122,7 +122,7 @@ func (r rhythm) next(last, now time.Time) time.Time {
 
 // slot returns the last of the account's slots that is not after t.
 func (r rhythm) slot(t time.Time, interval time.Duration) time.Time {
-	offset := time.Duration(r.seed % uint64(interval))
+	offset := time.Duration(r.seed % uint64(interval)).Truncate(time.Second)
 	since := (time.Duration(t.UnixNano()) - offset) % interval
 	if since < 0 {
 		since += interval

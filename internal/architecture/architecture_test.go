@@ -45,6 +45,7 @@ var rules = []rule{
 	{dir: "internal/control", may: []string{"internal/engine", "internal/influx", "internal/pull"}},
 	{dir: "internal/config", may: pure},
 	{dir: "internal/simulate", may: []string{"internal/ingest", "internal/walking"}},
+	{dir: "internal/simulate/*", may: []string{"internal/simulate", "internal/walking"}},
 	{dir: "internal/web", may: append(pure, "internal/ingest")},
 	{dir: "internal/engine", may: everything, but: []string{"internal/web", "internal/config", "internal/control"}},
 	{dir: "cmd/walkd", may: everything},
@@ -52,7 +53,7 @@ var rules = []rule{
 
 var (
 	pure       = []string{"internal/walking", "internal/routine", "internal/nudges"}
-	everything = []string{"internal/*", "internal/ingest/*", "internal/notify/*"}
+	everything = []string{"internal/*", "internal/ingest/*", "internal/notify/*", "internal/simulate/*"}
 	// pureImports is what pure packages may import of the standard library.
 	pureImports = strings.Fields(`bytes cmp container/heap encoding encoding/binary encoding/json errors fmt hash/fnv iter
 		maps math math/bits slices sort strconv strings time unicode unicode/utf8`)

@@ -1,0 +1,115 @@
+package pull_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/walkd/walkd/internal/pull"
+)
+
+func TestConnect(t *testing.T) {
+	r := minutelyRig(t)
+	r.service.lock(func() { r.service.ends = 7 * 24 * time.Hour })
+	got := r.connect()
+	if got.Zone == nil || got.Zone.String() != "Pacific/Auckland" {
+		t.Errorf("zone %v", got.Zone)
+	}
+	got.Zone = nil
+	want := pull.Connected{
+		Person: "alex", Source: "watch", Service: "Minutes", Scopes: []string{"steps", "walks"}, Ends: noon.Add(7 * 24 * time.Hour),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s := r.state(); !s.ConsentEnds.Equal(want.Ends) {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestConnectMistakes(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(r *rig, answer string) string
+		want   string // in the error; "" for none
+	}{
+		{"pasted", func(_ *rig, a string) string { return "  \"" + a + "\"\n" }, ""},
+		{"pasted in lines", func(_ *rig, a string) string { return a[:40] + "\n" + a[40:] }, ""},
+		{"query alone", func(_ *rig, a string) string { _, q, _ := strings.Cut(a, "?"); return q }, ""},
+		{"empty", func(*rig, string) string { return " " }, "paste all of it"},
+		{"no state", func(*rig, string) string { return "?code=abc" }, "holds no state"},
+		{"no code", func(_ *rig, a string) string {
+			before, _, _ := strings.Cut(a, "code=")
+			return before + "&" +
+				a[strings.Index(a, "state="):]
+		}, "holds no code"},
+		{"unknown", func(*rig, string) string { return "http://127.0.0.1:1/callback?state=x&code=y" }, "does not know"},
+		{"refused", func(_ *rig, a string) string { return a + "&error=access_denied" }, "you refused Minutes the consent"},
+		{"error", func(_ *rig, a string) string { return a + "&error=<b>" }, "Minutes gave no consent: connect"},
+		{"late", func(r *rig, a string) string { r.now.add(11 * time.Minute); return a }, "ten minutes old"},
+		{"wrong code", func(_ *rig, a string) string { return strings.Replace(a, "code=", "code=x", 1) }, "used already or has expired"},
+		{"wrong secret", func(r *rig, a string) string {
+			r.accounts[0].Provider.(*minutely).Config.ClientSecret = "another"
+			return a
+		}, "check client_id and client_secret in the config"},
+		{"redirect", func(r *rig, a string) string {
+			r.service.fault = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write([]byte(`{"error":"redirect_uri_mismatch"}`))
+				return true
+			}
+			return a
+		}, "register http://127.0.0.1:1/callback"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := minutelyRig(t)
+			c, err := r.Begin(t.Context(), "alex", "watch")
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := r.Begin(t.Context(), "alex", "watch") // stays possible
+			if err != nil || other.State == c.State {
+				t.Fatal(err)
+			}
+			answer := tt.change(r, r.service.consent(t, c.URL))
+			_, err = r.Finish(t.Context(), answer)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("err = %v, want %q", err, tt.want)
+			}
+			if err != nil {
+				r.noLeaks(err.Error())
+				return
+			}
+			if _, err := r.Finish(t.Context(), answer); err == nil || !strings.Contains(err.Error(), "used already") {
+				t.Errorf("a second time: %v", err)
+			}
+			if _, err := r.Finish(t.Context(), r.service.consent(t, other.URL)); err != nil {
+				t.Errorf("the other attempt: %v", err)
+			}
+		})
+	}
+}
+
+// An answer that gets lost on the way can be given again.
+func TestConnectAgainAfterNoAnswer(t *testing.T) {
+	r := minutelyRig(t)
+	c, err := r.Begin(t.Context(), "alex", "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := r.service.consent(t, c.URL)
+	r.service.lock(func() {
+		r.service.fault = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
+	})
+	if _, err := r.Finish(t.Context(), answer); err == nil {
+		t.Fatal("no answer is no error")
+	}
+	r.service.lock(func() { r.service.fault = nil })
+	if _, err := r.Finish(t.Context(), answer); err != nil {
+		t.Error(err)
+	}
+}

@@ -133,6 +133,10 @@ func TestRefusals(t *testing.T) {
 			class: ingest.Transient, retry: 30 * time.Second, err: "Google Health answered 503 Service Unavailable",
 		},
 		{
+			name: "another code", answer: answer{status: 503, body: `{"error":{"code":400}}`}, class: ingest.Transient,
+			err: "Google Health answered 503 Service Unavailable",
+		},
+		{
 			name: "no content", answer: answer{status: 204}, class: ingest.Transient,
 			err: "Google Health: the answer makes no sense: it has the status 204",
 		},

@@ -70,8 +70,7 @@ func silences(records []walking.Record, day walking.Window) []walking.Window {
 	for _, r := range records {
 		silence(r.Start)
 		switch {
-		case r.Steps > 0:
-			rest = walking.Window{}
+		case r.Steps > 0: // what follows is not in a row with what was before
 		case rest.Empty() || r.Start.After(rest.End):
 			rest = walking.Window{Start: r.Start, End: r.End()}
 		case r.End().After(rest.End):

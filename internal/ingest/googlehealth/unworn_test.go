@@ -108,6 +108,16 @@ func TestUnworn(t *testing.T) {
 	}
 }
 
+// Nothing is said of what lies before the window.
+func TestUnwornFromTheMiddleOfADay(t *testing.T) {
+	r := request("11-02", "11-02")
+	r.Window.Start = r.Window.Start.Add(9 * time.Hour)
+	got := googlehealth.Unworn(minutes(t, stretch{"11-02", "11:00", "12:00", 0}), r.Window, r.Zones)
+	if d := diff("11-02 09:00 to 11-02 11:00", written(got)); d != "" {
+		t.Errorf("unworn (-want +got):\n%s", d)
+	}
+}
+
 func written(ws []walking.Window) string {
 	const layout = "01-02 15:04"
 	var lines []string

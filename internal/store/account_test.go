@@ -257,28 +257,41 @@ func TestBudget(t *testing.T) {
 		steps []any
 	}{
 		{"as many as may be, and then no more until the window ends", []any{
-			spend{0, one, 0}, spend{10 * time.Minute, one, 0}, spend{20 * time.Minute, one, 40 * time.Minute},
-			spend{time.Hour - time.Millisecond, one, time.Millisecond}, spend{time.Hour, one, 0},
-			spend{time.Hour, one, 0}, spend{time.Hour, one, time.Hour},
+			spend{0, one, 0},
+			spend{10 * time.Minute, one, 0},
+			spend{20 * time.Minute, one, 40 * time.Minute},
+			spend{time.Hour - time.Millisecond, one, time.Millisecond},
+			spend{time.Hour, one, 0},
+			spend{time.Hour, one, 0},
+			spend{time.Hour, one, time.Hour},
 		}},
 		{"a window begins with the first request in it", []any{
 			spend{0, one, 0}, spend{90 * time.Minute, one, 0}, spend{100 * time.Minute, one, 0}, spend{120 * time.Minute, one, 30 * time.Minute},
 		}},
 		{"all or nothing", []any{
-			spend{0, both, 0}, spend{0, both, 0}, spend{0, both, time.Hour}, // and nothing of apps
-			spend{0, []store.Claim{apps}, 0}, spend{0, []store.Claim{apps}, time.Minute},
+			spend{0, both, 0},
+			spend{0, both, 0},
+			spend{0, both, time.Hour}, // and nothing of apps
+			spend{0, []store.Claim{apps}, 0},
+			spend{0, []store.Claim{apps}, time.Minute},
 			spend{time.Minute, []store.Claim{apps}, 0},
 		}},
 		{"the longest wait", []any{
 			spend{0, both, 0}, spend{0, both, 0}, spend{0, []store.Claim{apps}, 0}, spend{0, []store.Claim{apps, mine}, time.Hour},
 		}},
 		{"the clock is set back", []any{
-			spend{0, one, 0}, spend{0, one, 0}, spend{-48 * time.Hour, one, 0}, spend{-48 * time.Hour, one, 0},
+			spend{0, one, 0},
+			spend{0, one, 0},
+			spend{-48 * time.Hour, one, 0},
+			spend{-48 * time.Hour, one, 0},
 			spend{-48 * time.Hour, one, time.Hour},
 		}},
 		{"the provider counts more", []any{
-			spend{0, one, 0}, correct(0, 8, 30*time.Minute), spend{time.Minute, one, 29 * time.Minute},
-			spend{30 * time.Minute, one, 0}, spend{30 * time.Minute, one, 30 * time.Minute},
+			spend{0, one, 0},
+			correct(0, 8, 30*time.Minute),
+			spend{time.Minute, one, 29 * time.Minute},
+			spend{30 * time.Minute, one, 0},
+			spend{30 * time.Minute, one, 30 * time.Minute},
 		}},
 		{"the provider counts what was made since", []any{
 			correct(0, 9, 30*time.Minute), spend{0, one, 0}, spend{0, one, 30 * time.Minute},

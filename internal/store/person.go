@@ -109,6 +109,7 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 	}
 	var people []Person
 	index := map[int64]int{}
+	parseZone := zoneParser() // people of one place share its zone
 	err := query(ctx, q, "SELECT id, name, zone, walking, quiet, preferred, estimator, rebuild FROM person"+where+
 		" ORDER BY name", args,
 		func(scan func(...any) error) error {
@@ -119,7 +120,7 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 			if err := scan(&p.ID, &p.Name, &zone, &walks, &quiet, &preferred, &p.Estimator, &p.Rebuild); err != nil {
 				return err
 			}
-			home, err := walking.ParseZone(zone)
+			home, err := parseZone(zone)
 			if err != nil {
 				return fmt.Errorf("person %s: %w", p.Name, err)
 			}
@@ -162,7 +163,7 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 			if err := scan(&id, &ms, &name); err != nil {
 				return err
 			}
-			zone, err := walking.ParseZone(name)
+			zone, err := parseZone(name)
 			travel[index[id]] = append(travel[index[id]], walking.ZoneChange{From: time.UnixMilli(ms).UTC(), Zone: zone})
 			return err
 		})
@@ -199,6 +200,21 @@ func persons(ctx context.Context, q queryer, where string, args ...any) ([]Perso
 		return nil
 	})
 	return people, err
+}
+
+// zoneParser returns walking.ParseZone that reads each zone once: reading one takes longer than all else of a person.
+func zoneParser() func(name string) (*time.Location, error) {
+	zones := map[string]*time.Location{}
+	return func(name string) (*time.Location, error) {
+		if z := zones[name]; z != nil {
+			return z, nil
+		}
+		z, err := walking.ParseZone(name)
+		if err == nil {
+			zones[name] = z
+		}
+		return z, err
+	}
 }
 
 func parseQuiet(s string) (walking.WallRange, error) {

@@ -77,3 +77,6 @@ CREATE TABLE delivery (
     UNIQUE (decision_id, channel)
 ) STRICT;
 CREATE INDEX delivery_due ON delivery (due_ms) WHERE due_ms IS NOT NULL;
+
+-- The newest instant of all streams is asked for at every turn.
+CREATE INDEX stream_newest ON stream (newest_ms);

@@ -1,11 +1,13 @@
 package walking
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 func wall(t testing.TB, s string) WallTime {
@@ -279,5 +281,94 @@ func TestParseZone(t *testing.T) {
 		if _, err := ParseZone(name); err == nil {
 			t.Errorf("ParseZone(%q) succeeds", name)
 		}
+	}
+}
+
+// A Traveler that begins anywhere, knowing only the journeys from before, reads the same as one that was told everything.
+func TestPropertyTravelerResumes(t *testing.T) {
+	oslo := zone(t, "Europe/Oslo")
+	zones := []*time.Location{oslo, zone(t, "Asia/Tokyo"), zone(t, "America/New_York")}
+	begin := at(t, "2026-10-20 00:00Z") // the clocks in Oslo change on the 25th
+	rapid.Check(t, func(t *rapid.T) {
+		hour := func(what string) time.Time {
+			return begin.Add(time.Duration(rapid.IntRange(0, 240).Draw(t, what)) * time.Hour)
+		}
+		var entries []ZoneChange
+		for range rapid.IntRange(0, 3).Draw(t, "entries") {
+			entries = append(entries, ZoneChange{hour("entered"), zones[rapid.IntRange(0, 2).Draw(t, "zone")]})
+		}
+		var offsets []OffsetAt
+		for range rapid.IntRange(1, 30).Draw(t, "offsets") {
+			o := OffsetAt{hour("told"), rapid.SampledFrom([]int{3600, 7200, 9 * 3600, -5 * 3600}).Draw(t, "offset")}
+			offsets = append(offsets, o)
+		}
+		slices.SortStableFunc(offsets, func(a, b OffsetAt) int { return a.At.Compare(b.At) })
+		journeys := Travel(oslo, entries, offsets)[len(entries):]
+		cut := offsets[rapid.IntRange(0, len(offsets)-1).Draw(t, "cut")].At
+
+		whole, resumed := NewTraveler(oslo, entries), NewTraveler(oslo, entries)
+		var known, told []ZoneChange
+		for _, j := range journeys {
+			if j.From.Before(cut) {
+				known = append(known, j)
+			}
+		}
+		told = append(told, known...)
+		resumed.Resume(known, cut)
+		for _, o := range offsets {
+			whole.Next(o)
+			if o.At.Before(cut) {
+				continue
+			}
+			if c, ok := resumed.Next(o); ok {
+				told = append(told, c)
+			}
+			if o.At.After(cut) && !whole.Equal(resumed) {
+				t.Fatalf("after %v: %+v, resumed at %v %+v", o, whole, cut, resumed)
+			}
+		}
+		if !slices.EqualFunc(journeys, told, func(a, b ZoneChange) bool { return a.From.Equal(b.From) && sameZone(a.Zone, b.Zone) }) {
+			t.Fatalf("resumed at %v: %v, want %v", cut, told, journeys)
+		}
+	})
+}
+
+func TestDiffers(t *testing.T) {
+	oslo, tokyo, lima := zone(t, "Europe/Oslo"), zone(t, "Asia/Tokyo"), zone(t, "America/Lima")
+	day := func(n int) time.Time { return at(t, "2026-07-01 00:00Z").AddDate(0, 0, n-1) }
+	to := func(n int, zone *time.Location) ZoneChange { return ZoneChange{day(n), zone} }
+	tests := []struct {
+		name   string
+		a, b   []ZoneChange
+		want   Window
+		differ bool
+	}{
+		{"at home", nil, nil, Window{}, false},
+		{"the same journey", []ZoneChange{to(2, tokyo)}, []ZoneChange{to(2, tokyo)}, Window{}, false},
+		{"one that ends", []ZoneChange{to(2, tokyo), to(5, oslo)}, nil, Window{day(2), day(5)}, true},
+		{"one that does not", nil, []ZoneChange{to(2, tokyo)}, Window{Start: day(2)}, true},
+		{"begun earlier", []ZoneChange{to(2, tokyo)}, []ZoneChange{to(4, tokyo)}, Window{day(2), day(4)}, true},
+		{"elsewhere", []ZoneChange{to(2, tokyo), to(5, oslo)}, []ZoneChange{to(2, lima), to(5, oslo)}, Window{day(2), day(5)}, true},
+		{
+			"two, with the same in between",
+			[]ZoneChange{to(2, tokyo), to(3, oslo), to(7, lima), to(8, oslo)},
+			[]ZoneChange{to(4, tokyo), to(5, oslo)},
+			Window{day(2), day(8)},
+			true,
+		},
+		{"the second for ever", []ZoneChange{to(2, tokyo), to(3, oslo), to(7, lima)}, nil, Window{Start: day(2)}, true},
+	}
+	for _, tt := range tests {
+		for _, z := range [][2]Timeline{
+			{NewTimeline(oslo, tt.a...), NewTimeline(oslo, tt.b...)}, {NewTimeline(oslo, tt.b...), NewTimeline(oslo, tt.a...)},
+		} {
+			got, differ := z[0].Differs(z[1])
+			if diff := cmp.Diff(tt.want, got); diff != "" || differ != tt.differ {
+				t.Errorf("%s: differ %v, want %v (-want +got):\n%s", tt.name, differ, tt.differ, diff)
+			}
+		}
+	}
+	if w, differ := NewTimeline(oslo).Differs(NewTimeline(tokyo)); !differ || w != (Window{}) {
+		t.Errorf("other homes: %v, %v, want always", w, differ)
 	}
 }

@@ -258,10 +258,13 @@ func (a *app) demoPull(ctx context.Context, e *engine.Engine) error {
 		return err
 	}
 	today := p.Zones.Day(e.Clock.Now())
-	if _, err := e.Sync(ctx, pull.SyncRequest{From: today - demoDays, To: today - 1}, bar.pulling); err != nil {
-		return err
+	// As a poll does, for the last days and how far the device has synced, then what was before.
+	results, err := e.Sync(ctx, pull.SyncRequest{}, nil)
+	if err == nil {
+		var more []pull.SyncResult
+		more, err = e.Sync(ctx, pull.SyncRequest{From: today - demoDays, To: today}, bar.pulling)
+		results = append(results, more...)
 	}
-	results, err := e.Sync(ctx, pull.SyncRequest{}, nil) // as a poll does: today, and how far the device has synced
 	bar.finish()
 	if err != nil {
 		return err

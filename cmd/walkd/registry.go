@@ -53,14 +53,14 @@ type provided interface {
 
 // opened are settings of a channel.
 type opened interface {
-	Channel(name string, client *http.Client) (notify.Channel, error)
+	Channel(client *http.Client) (notify.Channel, error)
 }
 
 // logSettings are those of the channel of kind log, which has none.
 type logSettings struct{ log *slog.Logger }
 
 // Channel implements opened.
-func (s *logSettings) Channel(string, *http.Client) (notify.Channel, error) {
+func (s *logSettings) Channel(*http.Client) (notify.Channel, error) {
 	return logline.New(s.log), nil
 }
 
@@ -112,7 +112,7 @@ func openChannels(s settings, log *slog.Logger) (map[notify.Address]notify.Chann
 			if !ok {
 				return nil, fmt.Errorf("channels of kind %s cannot be opened", c.Kind)
 			}
-			ch, err := made.Channel(c.Name, &http.Client{})
+			ch, err := made.Channel(&http.Client{})
 			if err != nil {
 				return nil, fmt.Errorf("channel %s of %s: %w", c.Name, p.Name, err)
 			}

@@ -55,6 +55,7 @@ type memory struct {
 	Problem  *Problem    `json:"problem,omitempty"`
 	// Stopped is the fingerprint of the application with which consent was refused; "" if it was not.
 	Stopped   string    `json:"stopped,omitempty"`
+	Held      bool      `json:"held,omitzero"`       // the problem is only that walkd keeps to the limits
 	Failures  int       `json:"failures,omitzero"`   // in a row
 	NotBefore time.Time `json:"not_before,omitzero"` // wall
 	History   *history  `json:"history,omitempty"`
@@ -266,7 +267,11 @@ func (a *account) delay(e *ingest.Error, failures int) time.Duration {
 
 // failed notes that an account could not be asked, or not backfilled, and returns err as settled. It says so once.
 func (p *Puller) failed(ctx context.Context, a *account, why purpose, err error) error {
-	var e *ingest.Error
+	var (
+		e    *ingest.Error
+		held *unsent
+	)
+	ours := errors.As(err, &held)
 	if err = a.settle(ctx, err); !errors.As(err, &e) {
 		return err // nobody's failure
 	}
@@ -286,6 +291,9 @@ func (p *Puller) failed(ctx context.Context, a *account, why purpose, err error)
 			begun = true
 		}
 		*shown = problem
+		if shown == &m.Problem {
+			m.Held = ours
+		}
 		if e.Class == ingest.Auth && a.auth != nil {
 			m.Stopped = fingerprint(a.auth)
 		}
@@ -306,7 +314,7 @@ func (p *Puller) failed(ctx context.Context, a *account, why purpose, err error)
 // mended notes in m that an account answers again, and returns what was wrong.
 func mended(m *memory) *Problem {
 	before := m.Problem
-	m.Problem, m.Stopped, m.Failures, m.NotBefore = nil, "", 0, time.Time{}
+	m.Problem, m.Stopped, m.Held, m.Failures, m.NotBefore = nil, "", false, 0, time.Time{}
 	return before
 }
 
@@ -348,11 +356,12 @@ func rhythmOf(c Config, spec ingest.Spec, person store.Person, m memory, daily i
 	waking, night := spec.Waking, spec.Night
 	if daily > 0 && m.Cost > cheap {
 		// At this rate the rest of the day's requests lasts for the rest of the day.
-		left, until := float64(max(1, daily-spare-m.Used)), m.Begin.Add(24*time.Hour).Sub(wall)
+		left, until := daily-spare-m.Used, m.Begin.Add(24*time.Hour).Sub(wall)
 		if until <= 0 || until > 24*time.Hour {
-			left, until = float64(daily-spare), 24*time.Hour
+			left, until = daily-spare, 24*time.Hour
 		}
-		pace := time.Duration(float64(until) * m.Cost / left).Truncate(time.Second)
+		pace := time.Duration(float64(until) * m.Cost / float64(max(1, left))).Truncate(time.Second)
+		pace = min(pace, 24*time.Hour)
 		waking, night = max(waking, pace), max(night, pace)
 	}
 	return rhythm{zones: person.Zones, quiet: person.Quiet, waking: waking, night: night, seed: seed(c.Person, c.Source)}

@@ -30,9 +30,6 @@ type attempt struct {
 // Begin begins to connect a person's source: the person is to open the URL within ten minutes, and what the provider
 // then redirects to is for Finish. An attempt that was begun before stays valid.
 func (p *Puller) Begin(ctx context.Context, person, source string) (Connection, error) {
-	if _, err := p.people(ctx); err != nil {
-		return Connection{}, err
-	}
 	i := slices.IndexFunc(p.accounts, func(a *account) bool { return a.Person == person && a.Source == source })
 	if i < 0 {
 		return Connection{}, fmt.Errorf("pull: %w", p.noAccount(person, source))
@@ -40,6 +37,11 @@ func (p *Puller) Begin(ctx context.Context, person, source string) (Connection, 
 	a := p.accounts[i]
 	if a.auth == nil {
 		return Connection{}, fmt.Errorf("pull: %s needs no consent: it is polled as it stands in the config", source)
+	}
+	if !a.isLoaded() {
+		if _, err := p.people(ctx); err != nil {
+			return Connection{}, err
+		}
 	}
 	if !a.isLoaded() {
 		return Connection{}, fmt.Errorf("pull: %s is not in the store yet: start walkd again", person)

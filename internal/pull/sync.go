@@ -67,7 +67,7 @@ func (p *Puller) mayAsk(ctx context.Context, a *account) error {
 	}
 	wall := p.o.Wall.Now()
 	until := pause(m.NotBefore, wall)
-	if m.Problem == nil || m.Problem.Class != ingest.Throttled || until.IsZero() {
+	if m.Problem == nil || m.Problem.Class != ingest.Throttled || m.Held || until.IsZero() {
 		return nil
 	}
 	return &ingest.Error{

@@ -124,6 +124,10 @@ func (p *Puller) access(ctx context.Context, a *account, l *lane, refused string
 // notRenewed says what follows from a renewal that failed. A token that still holds is used on, unless it was refused
 // or the consent has ended.
 func (p *Puller) notRenewed(ctx context.Context, a *account, g grant, refused string, err error) (string, error) {
+	var held *unsent
+	if errors.As(err, &held) {
+		return "", held // nobody was asked
+	}
 	err = a.settle(ctx, err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = failf(ingest.Transient, "no answer from %s within %s when asked for access", a.spec.Service, renewTimeout)

@@ -79,8 +79,8 @@ func TestStatusPage(t *testing.T) {
 		t.Fatalf("%s: %s", resp.Status, body)
 	}
 	for _, text := range []string{
-		"<strong>62</strong> of more than 100 min", "52 to 71", "39 min to go", "alex &lt;b&gt;", "as of 14:55", "A note.",
-		"<strong>101</strong> min a day", "(6 of them count)", "101 to 124", "About 39 more minutes today", "phone: delivered 15:05",
+		"<strong>62</strong> of more than 100 min", "likely 52 to 71", "39 min to go", "alex &lt;b&gt;", "as of 14:55", "A note.",
+		"<strong>101</strong> min a day", "mean of the 6 of seven days that count", "101 to 124", "About 39 more minutes today", "phone: delivered 15:05",
 		"nothing sent: on-pace", "the consent has ended", "<b>Run walkd connect ring.</b>", "in 15 min",
 		`http-equiv="refresh" content="5"`, "Fri 20 Nov: 90 min, not complete yet",
 	} {

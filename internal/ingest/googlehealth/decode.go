@@ -139,7 +139,7 @@ func (p *stepsPoint) record() (walking.Record, error) {
 // An answer that is not what was asked for, from its first byte to its last, is an error; what take has been given by
 // then is not to be used.
 func readPage[P any](resp *http.Response, list string, take func(*P) error) (token string, err error) {
-	d := json.NewDecoder(resp.Body)
+	d := json.NewDecoder(connection{resp.Body})
 	first, err := d.Token()
 	if err != nil {
 		head, _ := io.ReadAll(io.LimitReader(d.Buffered(), 512))
@@ -212,6 +212,21 @@ func readList[P any](d *json.Decoder, take func(*P) error) error {
 	return err
 }
 
+// A connection marks the errors of its reader as such.
+type connection struct{ io.Reader }
+
+type brokenOff struct{ error }
+
+func (b brokenOff) Unwrap() error { return b.error }
+
+func (c connection) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	if err != nil && err != io.EOF { //nolint:errorlint // readers return it as it is
+		err = brokenOff{err}
+	}
+	return n, err
+}
+
 // ignored takes any value.
 type ignored struct{}
 
@@ -224,9 +239,12 @@ func noSense(err error) error {
 		syntax *json.SyntaxError
 		kind   *json.UnmarshalTypeError
 		at     *time.ParseError
+		broken brokenOff
 	)
-	// The texts of these may hold a value of the answer, which belongs in no log.
+	// The texts of package json and time may hold a value of the answer, which belongs in no log.
 	switch {
+	case errors.As(err, &broken):
+		err = fmt.Errorf("it broke off: %w", broken.error)
 	case errors.As(err, &syntax):
 		err = fmt.Errorf("it is no JSON, or not all of it: %w at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):

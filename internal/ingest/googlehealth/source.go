@@ -231,7 +231,7 @@ func (s *source) Zone(ctx context.Context) (*time.Location, error) {
 	defer resp.Body.Close()
 	var v settings
 	if err := ingest.ReadJSON(service, resp, &v); err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	if v.Error != nil {
 		return nil, v.Error.failure(resp)
@@ -303,5 +303,14 @@ func page[P any](
 		return "", err
 	}
 	defer resp.Body.Close()
-	return readPage(resp, list, take)
+	token, err = readPage(resp, list, take)
+	return token, ended(ctx, err)
+}
+
+// ended returns err, or that ctx has ended if that was the cause: then it is nobody's failure.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("googlehealth: %w", ctx.Err())
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package pull_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -274,6 +275,6 @@ func (panicking) Spec() ingest.Spec                 { return ingest.Spec{} }
 func (panicking) Source(*http.Client) ingest.Source { return panicking{} }
 
 func (panicking) Fetch(context.Context, ingest.Request) (ingest.Batch, error) {
-	var none []int
-	return ingest.Batch{}, fmt.Errorf("%d", none[len(none)])
+	none := strings.Fields("")
+	return ingest.Batch{}, errors.New(none[0])
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -346,8 +347,14 @@ func get(ctx context.Context, c *http.Client, service, address string, v any) er
 }
 
 func (s *minutelySource) Probe(ctx context.Context) (time.Time, error) {
-	var v struct{ Synced time.Time }
+	var v struct {
+		Synced time.Time
+		Tell   string
+	}
 	err := get(ctx, s.c, "Minutes", s.p.base+"/probe", &v)
+	if v.Tell != "" {
+		err = errors.New(v.Tell) // a source that gives everything away
+	}
 	return v.Synced, err
 }
 

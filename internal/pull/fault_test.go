@@ -135,6 +135,12 @@ func TestFaults(t *testing.T) {
 		{"in a circle", "/minutes", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/minutes", http.StatusFound)
 		}, ingest.Transient, "without end", time.Minute, 2 * time.Minute, "ok"},
+		{"telling", "/probe", func(w http.ResponseWriter, r *http.Request) {
+			access := r.Header.Get("Authorization")
+			_ = json.NewEncoder(w).Encode(map[string]string{
+				"Tell": access + " and " + url.QueryEscape(access[len("Bearer "):]) + " and " + clientSecret,
+			})
+		}, ingest.Transient, "Bearer (secret) and (secret) and (secret)", time.Minute, 2 * time.Minute, "ok"},
 		{"invalid_grant", "/token", oauth("invalid_grant"), ingest.Auth, "ended or was withdrawn", 0, 0, "client_error"},
 		{"invalid_client", "/token", oauth("invalid_client"), ingest.Auth, "client ID", 0, 0, "client_error"},
 		{"token 429", "/token", status(429, "Retry-After", "1200"), ingest.Throttled, "too many", 20 * time.Minute, 21 * time.Minute, "throttled"},

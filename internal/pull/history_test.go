@@ -78,6 +78,14 @@ func TestLookBacks(t *testing.T) {
 	if got := fmt.Sprint(r.service.asked()); strings.Contains(got, "/minutes") {
 		t.Errorf("data was fetched again in the night without news: %s", got)
 	}
+	r.later(30 * time.Minute)
+	if got := fmt.Sprint(r.service.asked()); strings.Contains(got, "/minutes") {
+		t.Errorf("in the night data was fetched within two hours: %s", got)
+	}
+	r.later(time.Hour)
+	if got := fmt.Sprint(r.service.asked()); !strings.Contains(got, "/minutes") {
+		t.Errorf("in the night data was not fetched after two hours: %s", got)
+	}
 	for d := 1; d < 7; d++ {
 		r.now.set(noon.Add(days(d)))
 		r.poll()
@@ -438,5 +446,39 @@ func TestSyncNowWhateverTheTime(t *testing.T) {
 		if n := len(r.service.asked()); n != 1-i {
 			t.Errorf("%d: %d requests", i, n)
 		}
+	}
+}
+
+// How far a stream is synced is not told before all up to then is stored: days in between would look empty.
+func TestSyncedThroughWaits(t *testing.T) {
+	r := oddRig(t)
+	r.service.walk(noon.Add(-time.Hour), 10, 100)
+	r.connect()
+	r.poll()
+	before := r.stream().SyncedThrough
+	r.service.walk(noon.Add(30*time.Minute), 10, 100)
+	fails := func(w http.ResponseWriter, q *http.Request) bool {
+		if q.FormValue("date") != "2026-11-19" {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	}
+	r.service.lock(func() { r.service.fault = fails })
+	r.later(time.Hour)
+	if n := len(r.stored()); n != 20 {
+		t.Errorf("%d minutes are stored, want 20: today comes first", n)
+	}
+	if got := r.stream().SyncedThrough; !got.Equal(before) {
+		t.Errorf("synced through %s, want %s while yesterday is missing", got, before)
+	}
+	r.sync(pull.SyncRequest{From: walking.DayOf(2026, 11, 20)})
+	if got := r.stream().SyncedThrough; !got.Equal(before) {
+		t.Errorf("after a sync of today: synced through %s, want %s", got, before)
+	}
+	r.service.lock(func() { r.service.fault = nil })
+	r.later(time.Hour)
+	if got, want := r.stream().SyncedThrough, noon.Add(40*time.Minute); !got.Equal(want) {
+		t.Errorf("synced through %s, want %s", got, want)
 	}
 }

@@ -102,6 +102,27 @@ func TestRefusedToken(t *testing.T) {
 	}
 }
 
+// However many ask at once, a renewal that fails is not tried again by each of them.
+func TestFailedRenewalIsShared(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.now.add(2 * time.Hour)
+	r.service.lock(func() {
+		r.service.fault = func(w http.ResponseWriter, q *http.Request) bool { status(500)(w, q); return true }
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if err := r.Probe(t.Context()); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	all.Wait()
+	if n := r.service.count("/"); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
 // A renewed token that cannot be stored is not used, and not lost while walkd runs.
 func TestRenewalIsStoredFirst(t *testing.T) {
 	r := begun(t, minutelyRig)

@@ -1,9 +1,7 @@
-package simulate
+package google
 
 import (
 	"bufio"
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -51,12 +50,12 @@ type stretch struct {
 // minutes in the second half of the days becomes a bicycle ride.
 func NewDays(counts []int) (*Days, error) {
 	if len(counts) == 0 || len(counts)%dayMinutes != 0 {
-		return nil, fmt.Errorf("simulate: %d minutes, want a multiple of %d", len(counts), dayMinutes)
+		return nil, fmt.Errorf("google: %d minutes, want a multiple of %d", len(counts), dayMinutes)
 	}
 	d := &Days{counts: make([]int16, len(counts))}
 	for i, c := range counts {
 		if c < -1 || c > maxCount {
-			return nil, fmt.Errorf("simulate: minute %d has %d steps, want -1 to %d", i, c, maxCount)
+			return nil, fmt.Errorf("google: minute %d has %d steps, want -1 to %d", i, c, maxCount)
 		}
 		d.counts[i] = int16(c)
 	}
@@ -109,13 +108,13 @@ func ride(day []int16) (s stretch, ok bool) {
 	return stretch{}, false
 }
 
-// RealDays returns the 29 whole days of one person that walkd ships with (see ORIGIN.md).
+// RealDays returns the 29 whole days of one person that walkd ships with (see ORIGIN.md one folder up).
 func RealDays() (*Days, error) {
-	z, err := gzip.NewReader(bytes.NewReader(person))
+	file, err := simulate.Recording()
 	if err != nil {
-		return nil, fmt.Errorf("simulate: %w", err)
+		return nil, err
 	}
-	people, err := ReadDays(z)
+	people, err := ReadDays(file)
 	if err != nil {
 		return nil, err
 	}
@@ -162,19 +161,19 @@ func readHours(wide io.Reader) ([]hour, error) {
 			continue
 		}
 		if len(fields) != 62 {
-			return nil, fmt.Errorf("simulate: a row has %d columns, want 62", len(fields))
+			return nil, fmt.Errorf("google: a row has %d columns, want 62", len(fields))
 		}
 		start, err := parseHour(fields[1])
 		if err != nil {
-			return nil, fmt.Errorf("simulate: %w", err)
+			return nil, fmt.Errorf("google: %w", err)
 		}
 		hours = append(hours, hour{start, fields[0], fields[2:]})
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("simulate: %w", err)
+		return nil, fmt.Errorf("google: %w", err)
 	}
 	if len(hours) == 0 {
-		return nil, errors.New("simulate: there are no rows")
+		return nil, errors.New("google: there are no rows")
 	}
 	slices.SortStableFunc(hours, func(a, b hour) int {
 		if a.id != b.id {
@@ -201,7 +200,7 @@ func daysOf(hours []hour) (*Days, error) {
 		for i, text := range h.steps {
 			n, err := strconv.Atoi(text)
 			if err != nil {
-				return nil, fmt.Errorf("simulate: %w", err)
+				return nil, fmt.Errorf("google: %w", err)
 			}
 			counts[from+i] = n
 		}

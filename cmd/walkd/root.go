@@ -190,6 +190,11 @@ func (a *app) openAt(ctx context.Context, s settings, c engine.Clock, daily int)
 	e := &engine.Engine{
 		Store: st, Formats: formats(), Clock: c, Log: a.logger(s), Accounts: accounts(s), Nudging: nudging(s),
 	}
+	for _, acc := range e.Accounts {
+		if l, ok := acc.Provider.(interface{ LogTo(*slog.Logger) }); ok {
+			l.LogTo(e.Log.With("person", acc.Person, "source", acc.Source))
+		}
+	}
 	err = st.Configure(ctx, storeSettings(s), c.Now())
 	if err == nil {
 		e.Puller, err = pull.New(pull.Options{

@@ -309,6 +309,7 @@ func (p *Person) sessions(w walking.Window, end time.Time) []Session {
 			out = p.session(out, d, bout{19 * 60, 25}, "BIKING", 0)
 		}
 	}
+	slices.SortFunc(out, func(a, b Session) int { return a.Start.Compare(b.Start) })
 	return slices.DeleteFunc(out, func(s Session) bool {
 		return !w.Contains(s.Start) || s.End.After(end) || p.gone[s.Start.Unix()]
 	})

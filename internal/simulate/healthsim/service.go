@@ -273,6 +273,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", "1000")
 		_, _ = w.Write([]byte(`{"dataPoints":[{"steps":{"interval":{"startTime":"2026-`))
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	case Dropped:
 		panic(http.ErrAbortHandler)

@@ -246,7 +246,7 @@ func (a *app) nudgesPreview(ctx context.Context, person string, asJSON bool) (er
 			fmt.Fprintf(a.stderr, "%s is not in the config and hears nothing\n", printable(p.Name))
 			continue
 		}
-		situation, err := engine.SituationOf(ctx, r, p, w.Settings, now)
+		situation, err := engine.SituationOf(ctx, r, p.ID, w.Settings, now)
 		if err != nil {
 			return err
 		}

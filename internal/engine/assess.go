@@ -28,7 +28,7 @@ func (e *Engine) Assess(ctx context.Context, personID int64) ([]nudges.Decision,
 	if !ok {
 		return nil, nil
 	}
-	s, err := SituationOf(ctx, &e.Store.Reader, p, wanted.Settings, now)
+	s, err := SituationOf(ctx, &e.Store.Reader, p.ID, wanted.Settings, now)
 	if err != nil {
 		return nil, err
 	}
@@ -45,16 +45,20 @@ func (e *Engine) Assess(ctx context.Context, personID int64) ([]nudges.Decision,
 	return decisions, nil
 }
 
-// SituationOf returns what the rules of nudges look at for a person at now.
-func SituationOf(ctx context.Context, r *store.Reader, p store.Person, settings nudges.Settings, now time.Time) (
-	nudges.Situation, error,
+// SituationOf returns what the rules of nudges look at for a person at now, as of one state of the store.
+func SituationOf(ctx context.Context, r *store.Reader, personID int64, settings nudges.Settings, now time.Time) (
+	s nudges.Situation, err error,
 ) {
-	today := p.Zones.Day(now)
-	s := nudges.Situation{
-		Now: now, Zones: p.Zones, Quiet: p.Quiet, Limited: p.Limited, Settings: settings,
-		NotWorn: slices.Contains(p.NotWorn, today),
-	}
-	err := r.Snapshot(ctx, func(r *store.Reader) error {
+	err = r.Snapshot(ctx, func(r *store.Reader) error {
+		p, err := r.PersonByID(ctx, personID)
+		if err != nil {
+			return err
+		}
+		today := p.Zones.Day(now)
+		s = nudges.Situation{
+			Now: now, Zones: p.Zones, Quiet: p.Quiet, Limited: p.Limited, Settings: settings,
+			NotWorn: slices.Contains(p.NotWorn, today),
+		}
 		days, err := daysAt(ctx, r, p, today-6, today, now)
 		if err != nil {
 			return err

@@ -184,7 +184,7 @@ func TestSituationOfStaleDays(t *testing.T) {
 	clock.now = at(13, 15, 0)
 	walk(t, e, p, 12, 30, at(12, 21, 0))
 	walk(t, e, p, 13, 42, at(13, 14, 50))
-	s, err := engine.SituationOf(t.Context(), &e.Store.Reader, p, nudges.Settings{}, clock.now)
+	s, err := engine.SituationOf(t.Context(), &e.Store.Reader, p.ID, nudges.Settings{}, clock.now)
 	if err != nil {
 		t.Fatal(err)
 	}

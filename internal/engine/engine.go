@@ -154,18 +154,18 @@ func (e *Engine) sleep(ctx context.Context) bool {
 // returns ErrClock while the clock is before the newest instant in the store, as on a Raspberry Pi that has not yet
 // heard the time. progress, if not nil, is called with the number of days done and to do.
 func (e *Engine) Derive(ctx context.Context, progress func(done, total int)) (int, error) {
-	return e.derive(ctx, e.Store.Persons, progress)
+	return e.derive(ctx, (*store.Reader).Persons, progress)
 }
 
 // DerivePerson brings the derived days of one person up to date, as Derive does.
 func (e *Engine) DerivePerson(ctx context.Context, personID int64) (int, error) {
-	return e.derive(ctx, func(ctx context.Context) ([]store.Person, error) {
-		p, err := e.Store.PersonByID(ctx, personID)
+	return e.derive(ctx, func(r *store.Reader, ctx context.Context) ([]store.Person, error) {
+		p, err := r.PersonByID(ctx, personID)
 		return []store.Person{p}, err
 	}, nil)
 }
 
-func (e *Engine) derive(ctx context.Context, whom func(context.Context) ([]store.Person, error),
+func (e *Engine) derive(ctx context.Context, whom func(*store.Reader, context.Context) ([]store.Person, error),
 	progress func(done, total int),
 ) (int, error) {
 	e.deriving.Lock()
@@ -179,17 +179,29 @@ func (e *Engine) derive(ctx context.Context, whom func(context.Context) ([]store
 		return 0, fmt.Errorf("%w: it says %s, there is data of %s: set the clock, or wait until it is set", ErrClock,
 			now.UTC().Format(time.RFC3339), newest.Format(time.RFC3339))
 	}
-	people, err := whom(ctx)
+	var (
+		people      []store.Person
+		plans       []plan
+		total, done int
+	)
+	// People and their marks are of one state of the store: a journey that comes to be known in between would change
+	// the days that a mark stands for.
+	err = e.Store.Snapshot(ctx, func(r *store.Reader) (err error) {
+		if people, err = whom(r, ctx); err != nil {
+			return err
+		}
+		for _, p := range people {
+			pl, err := planDays(ctx, r, p, now)
+			if err != nil {
+				return fmt.Errorf("person %s: %w", p.Name, err)
+			}
+			plans = append(plans, pl)
+			total += len(pl.days)
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, err
-	}
-	plans := make([]plan, len(people))
-	total, done := 0, 0
-	for i, p := range people {
-		if plans[i], err = planDays(ctx, &e.Store.Reader, p, now); err != nil {
-			return 0, fmt.Errorf("person %s: %w", p.Name, err)
-		}
-		total += len(plans[i].days)
 	}
 	for i, p := range people {
 		n, err := e.derivePerson(ctx, p, plans[i], now, func(n int) {

@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,10 @@ func TestRequestsOfADay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := rigged(t)
 			r.connect()
-			const days = 5
+			days := time.Duration(2)
+			if os.Getenv("WALKD_SOAK") != "" {
+				days = 30
+			}
 			r.service.asked()
 			midnight := noon.Add(13 * time.Hour)
 			count := map[int]int{}

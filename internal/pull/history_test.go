@@ -422,6 +422,24 @@ func TestSyncOfARange(t *testing.T) {
 	}
 }
 
+// What a person has pulled by hand need not be pulled again, unless there is a hole before it.
+func TestSyncOfARangeSparesTheBackfill(t *testing.T) {
+	r := begun(t, oddRig)
+	before := r.state().Backfill.Reached
+	r.sync(pull.SyncRequest{From: walking.DayOf(2026, 9, 1), To: before - 2})
+	if got := r.state().Backfill.Reached; got != before {
+		t.Errorf("reached %s over a hole, want %s", got, before)
+	}
+	r.sync(pull.SyncRequest{From: walking.DayOf(2026, 10, 20)})
+	if got := r.state().Backfill.Reached; got != walking.DayOf(2026, 10, 20) {
+		t.Errorf("reached %s, want 2026-10-20", got)
+	}
+	r.sync(pull.SyncRequest{From: walking.DayOf(2026, 11, 1)})
+	if got := r.state().Backfill.Reached; got != walking.DayOf(2026, 10, 20) {
+		t.Errorf("a shorter range moved it to %s", got)
+	}
+}
+
 func TestSyncNowWhateverTheTime(t *testing.T) {
 	r := begun(t, minutelyRig)
 	r.service.walk(noon.Add(-time.Minute), 1, 100)

@@ -128,9 +128,24 @@ func (p *Puller) syncRange(ctx context.Context, a *account, person store.Person,
 			}
 		}
 		reached = from
+		if err := p.reached(ctx, a, from, last); err != nil {
+			return total, t, err
+		}
 		say(reached)
 	}
 	return total, t, nil
+}
+
+// reached notes that everything from first to last is there, so that the backfill need not ask for it again.
+func (p *Puller) reached(ctx context.Context, a *account, first, last walking.Day) error {
+	if h := a.memory().History; h == nil || h.Done || first >= h.From || last < h.From-1 {
+		return nil
+	}
+	return p.change(ctx, a, func(m *memory) {
+		if h := m.History; h != nil && !h.Done && last >= h.From-1 {
+			h.From = min(h.From, first)
+		}
+	})
 }
 
 // syncWindow fetches and stores one window, not at the same time as a poll: the older answer could be stored last.

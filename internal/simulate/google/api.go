@@ -25,7 +25,7 @@ const (
 	rollUpDays              = 90
 )
 
-// api wraps a method: who asks, may they, are they too many, and is it about themselves. It wants the scope, or any of
+// api wraps a method: who asks, may they, and is it about themselves. It wants the scope, or any of
 // Google Health's if that is empty.
 func (s *Server) api(scope string, h func(http.ResponseWriter, *http.Request, *Walker)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -38,8 +38,6 @@ func (s *Server) api(scope string, h func(http.ResponseWriter, *http.Request, *W
 			slices.ContainsFunc(scopes, func(have string) bool { return strings.HasPrefix(have, scopePrefix) })
 		user := r.PathValue("user")
 		switch {
-		case !s.allow(walker.ID()):
-			throttled(w, "")
 		case !granted:
 			w.Header().Set("WWW-Authenticate",
 				`Bearer realm="https://accounts.google.com/", error="insufficient_scope", scope="`+scope+`"`)
@@ -121,11 +119,14 @@ func (p page) token(query uint64) string {
 	return base64.RawURLEncoding.EncodeToString(append(b, p.rank))
 }
 
+// newest is where the first page begins.
+func newest() page { return page{at: math.MaxInt64 - 1, rank: math.MaxUint8} }
+
 var errPageToken = errors.New("invalid page token, or one of another query")
 
 func parsePage(token string, query uint64) (page, error) {
 	if token == "" {
-		return page{at: math.MaxInt64, rank: math.MaxUint8}, nil
+		return newest(), nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(b) != 17 || binary.BigEndian.Uint64(b) != query {
@@ -198,7 +199,8 @@ func (s *Server) points(w http.ResponseWriter, r *http.Request, p *Walker) {
 	var next page
 	switch {
 	case !from.set && (s.o.EmptyFirstPage || r.Header.Get(emptyPageHeader) != ""):
-		next = page{set: true, at: math.MaxInt64, rank: math.MaxUint8}
+		next = newest()
+		next.set = true
 	case family == "self-sources": // nobody has written anything
 	case dataType == "steps":
 		next = l.steps()
@@ -342,7 +344,8 @@ func (l *listing) appendCivil(b []byte, at int64) []byte {
 	local := time.Unix(at+int64(l.p.offset(at)), 0).UTC()
 	year, month, day := local.Date()
 	b = appendMembers(append(b, `{"date":`...), "year", year, "month", int(month), "day", day)
-	b = appendMembers(append(b, `,"time":`...), "hours", local.Hour(), "minutes", local.Minute(), "seconds", local.Second())
+	b = appendMembers(append(b, `,"time":`...), "hours", local.Hour(), "minutes", local.Minute(), "seconds",
+		local.Second())
 	return append(b, '}')
 }
 
@@ -489,12 +492,13 @@ func (s *Server) dailyRollUp(w http.ResponseWriter, r *http.Request, p *Walker) 
 		invalidArgument(w, "", "Invalid JSON payload received.")
 		return
 	}
+	midnight := civilTime{}.Time
 	from, to := q.Range.Start.day(), q.Range.End.day()
 	if s.o.RollUpInclusive {
 		to++
 	}
 	switch {
-	case q.Range.Start.Time != q.Range.End.Time || q.Range.Start.Time.Hours+q.Range.Start.Time.Minutes != 0:
+	case q.Range.Start.Time != midnight || q.Range.End.Time != midnight:
 		invalidArgument(w, "range", "The range is not aligned with the aggregation window.")
 		return
 	case q.WindowSizeDays < 0 || q.WindowSizeDays > 1:

@@ -165,7 +165,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, f Fault) bool {
 	case FaultPage:
 		htmlPage(w, http.StatusOK, "Sign in", "To continue, sign in to this network.")
 	case FaultBadGateway:
-		htmlPage(w, http.StatusBadGateway, "Error 502 (Server Error)!!1", "502. That's an error. Please try again in 30 seconds.")
+		htmlPage(w, http.StatusBadGateway, "Error 502 (Server Error)!!1",
+			"502. That's an error. Please try again in 30 seconds.")
 	default:
 		return false
 	}

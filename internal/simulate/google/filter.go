@@ -30,8 +30,8 @@ func restriction() *regexp.Regexp {
 	return regexp.MustCompile(`^\s*([A-Za-z_][\w.]*)\s*(>=|<=|!=|=|<|>|:)\s*"([^"]*)"`)
 }
 
-// parseFilter reads the filter of a data type: comparisons of its start time by >= and <, joined by AND. The sessions of
-// exercises can be asked for by the civil time alone.
+// parseFilter reads the filter of a data type: comparisons of its start time by >= and <, joined by AND. Exercises can
+// be asked for by the civil time alone.
 func parseFilter(text, dataType string) (filter, error) {
 	f := filter{span: span{math.MinInt64, math.MaxInt64}}
 	if strings.TrimSpace(text) == "" {

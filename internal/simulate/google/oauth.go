@@ -29,7 +29,8 @@ type grant struct {
 	person  string
 	scopes  []string
 	ends    time.Time       // zero: never
-	refresh map[string]bool // the refresh tokens that live
+	refresh map[string]bool // the refresh tokens that live: current, and those that nobody has used yet
+	current string
 }
 
 // An access is an access token.
@@ -156,7 +157,8 @@ func consentPage(w http.ResponseWriter, q url.Values, person string, scopes []st
 		text := html.EscapeString(scope)
 		fmt.Fprintf(w, "<p><label><input type=checkbox name=grant value=\"%s\" checked> %s</label>\n", text, text)
 	}
-	fmt.Fprint(w, "<p><button name=answer value=allow>Allow</button> <button name=answer value=refuse>Refuse</button>\n</form>\n")
+	fmt.Fprint(w, "<p><button name=answer value=allow>Allow</button>\n"+
+		"<button name=answer value=refuse>Refuse</button>\n</form>\n")
 }
 
 // token exchanges a code, or refreshes.
@@ -236,7 +238,9 @@ func (s *Server) renew(w http.ResponseWriter, token string) {
 		s.end(g)
 		oauthError(w, http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked.")
 	case s.o.Rotate:
-		s.settle(g, token)
+		if token != g.current {
+			s.settle(g, token)
+		}
 		next := s.newRefresh(g)
 		s.grantAccess(w, g, next, next)
 	default:
@@ -244,8 +248,9 @@ func (s *Server) renew(w http.ResponseWriter, token string) {
 	}
 }
 
-// settle makes token the only refresh token of g: it has been used.
+// settle makes token the only refresh token of g: it has been used. The caller holds mu.
 func (s *Server) settle(g *grant, token string) {
+	g.current = token
 	for t := range g.refresh {
 		if t != token {
 			delete(g.refresh, t)
@@ -254,9 +259,11 @@ func (s *Server) settle(g *grant, token string) {
 	}
 }
 
+// newRefresh issues a refresh token of g. The caller holds mu.
 func (s *Server) newRefresh(g *grant) string {
 	t := s.secret("1//0")
 	g.refresh[t], s.refresh[t] = true, g
+	g.current = cmp.Or(g.current, t)
 	return t
 }
 
@@ -350,7 +357,8 @@ func (s *Server) expire(token string) {
 	delete(s.access, token)
 }
 
-// Grant consents for a person without a browser, to both scopes that the simulated methods want, and returns the tokens.
+// Grant consents for a person without a browser, to both scopes that the simulated methods want, and returns the
+// tokens. An ID that nobody has is an error.
 func (s *Server) Grant(person string) (accessToken, refreshToken string, expiry time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -138,8 +138,14 @@ func (s *Server) SignIn(person string) {
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	person := s.personOf(r)
-	f, faulty := s.fault(r.URL.Path, person)
 	a := &answer{header: http.Header{}}
+	if strings.HasPrefix(r.URL.Path, "/v4/") && person != "" && !s.allow(person) {
+		throttled(a, "")
+		s.count(r, person, a.code())
+		a.send(w)
+		return
+	}
+	f, faulty := s.fault(r.URL.Path, person)
 	if !faulty || !s.failed(a, r, f) {
 		if faulty && f.Kind == FaultEmptyPage {
 			r.Header.Set(emptyPageHeader, "1")
@@ -212,10 +218,10 @@ func (s *Server) count(r *http.Request, person string, status int) {
 }
 
 func requestKind(r *http.Request) string {
-	switch path := r.URL.Path; {
-	case path == "/token" || path == "/revoke":
+	switch path := r.URL.Path; path {
+	case "/token", "/revoke":
 		return path[1:]
-	case path == "/o/oauth2/v2/auth":
+	case "/o/oauth2/v2/auth":
 		return "consent"
 	default:
 		parts := strings.Split(strings.TrimPrefix(path, "/v4/users/"), "/")
@@ -233,29 +239,36 @@ func requestKind(r *http.Request) string {
 	return "other"
 }
 
-// allow counts an API request of a person, and reports whether the limit lets it through.
+// allow reports whether the limit lets an API request of a person through, and counts it.
 func (s *Server) allow(person string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.o.Wall().UnixMilli()
 	q := s.recent[person]
-	for len(q) > 0 && (q[0] <= now-limitWindow.Milliseconds() || q[0] > now) {
+	for len(q) > 0 && q[0] <= now-limitWindow.Milliseconds() {
 		q = q[1:]
 	}
-	q = append(q, now)
+	s.peaks[person] = max(s.peaks[person], len(q)+1)
+	ok := s.o.Limit < 0 || len(q) < s.o.Limit
+	if ok {
+		q = append(q, now)
+	}
 	s.recent[person] = q
-	s.peaks[person] = max(s.peaks[person], len(q))
-	return s.o.Limit < 0 || len(q) <= s.o.Limit
+	return ok
 }
 
 // personOf returns whose a request is: as its token, code or refresh token says.
 func (s *Server) personOf(r *http.Request) string {
+	oauth := r.URL.Path == "/token" || r.URL.Path == "/revoke"
+	if oauth {
+		_ = r.ParseForm() // what is wrong with it is told by the handler
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.access[bearer(r)]; a != nil {
 		return a.grant.person
 	}
-	if r.URL.Path != "/token" && r.URL.Path != "/revoke" {
+	if !oauth {
 		return ""
 	}
 	if g := s.refresh[r.PostFormValue("refresh_token")]; g != nil {

@@ -55,8 +55,8 @@ type WalkerOptions struct {
 }
 
 // A Walker is a person who does the same recorded days over and over by the clock of where they are, with a device
-// that syncs now and then. Whatever can be asked is a function of the options, of what was changed since and of the time
-// that is passed in. Its methods may be called by several goroutines at once.
+// that syncs now and then. Whatever can be asked is a function of the options, of what was changed since, and of the
+// time that is passed in. Its methods may be called by several goroutines at once.
 type Walker struct {
 	o      WalkerOptions
 	today  walking.Day // of the last recorded day
@@ -311,35 +311,32 @@ func (w *Walker) stays(s span) (out []stay) {
 	return out
 }
 
-// lastSync goes back through the quarters of an hour, to the latest in which the device has synced. The caller holds mu.
+// sync returns when the device syncs in a quarter of an hour, counted since 1970, if it does.
+func (w *Walker) sync(quarter int64) (at time.Time, ok bool) {
+	at = time.Unix(quarter*syncEvery+int64(w.random("sync", quarter)%syncJitter), 0).UTC()
+	_, m := w.clock(quarter * syncEvery / 60)
+	awake := m >= syncMorning && m < syncNight
+	return at, (awake || m%60 < syncEvery/60) && !contains(w.unsynced, at)
+}
+
+// lastSync returns the last sync until now, zero if there was none. The caller holds mu.
 func (w *Walker) lastSync(now time.Time) time.Time {
-	for slot := floorDiv(now.Unix(), syncEvery); slot*syncEvery >= w.begins*60; {
-		at := time.Unix(slot*syncEvery+int64(w.random("sync", slot)%syncJitter), 0).UTC()
-		if i := slices.IndexFunc(w.unsynced, func(v walking.Window) bool { return v.Contains(at) }); i >= 0 {
-			slot = min(slot-1, floorDiv(w.unsynced[i].Start.Unix(), syncEvery))
-			continue
-		}
-		if _, m := w.clock(slot * syncEvery / 60); !at.After(now) && (m >= syncMorning && m < syncNight || m%60 < 15) {
+	for q := floorDiv(now.Unix(), syncEvery); q*syncEvery >= w.begins*60; q-- {
+		if at, ok := w.sync(q); ok && !at.After(now) {
 			return at
 		}
-		slot--
 	}
 	return time.Time{}
 }
 
-// firstSync returns the first sync at or after t by now, and whether there was one.
+// firstSync returns the first sync at or after t, and whether it is until now. The caller holds mu.
 func (w *Walker) firstSync(t, now time.Time) (time.Time, bool) {
-	last := w.lastSync(now)
-	if last.Before(t) {
-		return time.Time{}, false
-	}
-	for {
-		before := w.lastSync(last.Add(-time.Second))
-		if before.Before(t) {
-			return last, true
+	for q := floorDiv(t.Unix(), syncEvery); q*syncEvery <= now.Unix(); q++ {
+		if at, ok := w.sync(q); ok && !at.Before(t) {
+			return at, !at.After(now)
 		}
-		last = before
 	}
+	return time.Time{}, false
 }
 
 // An exercise is a recorded walk or ride.
@@ -376,7 +373,7 @@ func (w *Walker) exercises(s span, v view) (out []exercise) {
 			for _, b := range w.o.Days.outdoors[w.index(day)] {
 				from := day*86400 + int64(b.from)*60 - st.offset
 				to := from + int64(b.length)*60
-				if from < st.from || from < w.begins*60 || w.offset(to) != int(st.offset) {
+				if from < st.from || from >= st.to || from < w.begins*60 || w.offset(to) != int(st.offset) {
 					continue // another stay's, or interrupted by a change of the clocks
 				}
 				if e := w.exercise(b, from); e.start >= s.from && e.start < s.to && w.seen(e, v) {

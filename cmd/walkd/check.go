@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,9 @@ well. The exit code is 1 if anything is wrong, 2 if it is the config.`,
 
 // A checklist prints findings and remembers whether one is bad.
 type checklist struct {
-	app *app
-	bad bool
+	app  *app
+	bad  bool
+	said map[string]bool // what is wrong, so that it is said once
 }
 
 func (c *checklist) say(mark, what, format string, args ...any) {
@@ -43,7 +45,11 @@ func (c *checklist) ok(what, format string, args ...any)   { c.say("✓", what, 
 func (c *checklist) note(what, format string, args ...any) { c.say("·", what, format, args...) }
 func (c *checklist) wrong(what, format string, args ...any) {
 	c.bad = true
-	c.say("✗", what, format, args...)
+	text := fmt.Sprintf(format, args...)
+	if !c.said[text] {
+		c.said[text] = true
+		c.say("✗", what, "%s", text)
+	}
 }
 
 func (a *app) check(ctx context.Context, online bool) error {
@@ -51,7 +57,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 	if err != nil {
 		return err
 	}
-	c := &checklist{app: a}
+	c := &checklist{app: a, said: map[string]bool{}}
 	if s.path == "" {
 		c.note("config", "none: one person, defaults")
 	} else {
@@ -106,7 +112,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 // probe asks every source on the network how far its device has synced; checkStore tells what came of it.
 func (a *app) probe(ctx context.Context, c *checklist, s settings, daemon *control.Client) error {
 	if daemon != nil {
-		return daemon.Probe(ctx)
+		return c.probed(ctx, daemon.Probe(ctx))
 	}
 	e, err := a.open(ctx, s)
 	var damaged *store.FileError
@@ -116,12 +122,18 @@ func (a *app) probe(ctx context.Context, c *checklist, s settings, daemon *contr
 	if err != nil {
 		return err
 	}
-	err = e.Probe(ctx)
-	if err != nil && ctx.Err() == nil {
-		c.wrong("source", "%v", err)
-		err = nil
+	return errors.Join(c.probed(ctx, e.Probe(ctx)), e.Store.Close())
+}
+
+// probed tells what is wrong with the sources, a line each.
+func (c *checklist) probed(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return errors.Join(err, e.Store.Close())
+	for line := range strings.Lines(err.Error()) {
+		c.wrong("source", "%s", strings.TrimSuffix(line, "\n"))
+	}
+	return nil
 }
 
 func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err error) {
@@ -131,7 +143,7 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 	case errors.Is(err, fs.ErrNotExist):
 		c.note("store", "none in %s yet: the first import makes it, or the first `walkd run`", s.DataDir)
 		for _, acc := range accounts(s) {
-			c.wrong("source", "%s: %s is not connected: run `walkd connect %s`", acc.Person, acc.Source, acc.Source)
+			c.wrong("source", "%s/%s: not connected yet: run `walkd connect %s`", acc.Person, acc.Source, acc.Source)
 		}
 		return nil
 	case errors.As(err, &file):
@@ -211,7 +223,7 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 			c.wrong("source", "%s", text)
 		}
 		if p := problemText(st); p != "" {
-			c.wrong("source", "%s", p)
+			c.wrong("source", "%s/%s: %s", st.Person, st.Source, p)
 		}
 		if ending := endingText(st, now); ending != "" {
 			c.wrong("source", "%s", ending)

@@ -140,8 +140,8 @@ func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connectio
 	line := make(chan string, 1)
 	failed := make(chan error, 1)
 	go func() { // reading a terminal cannot be broken off; the process ends with the command
-		text, err := bufio.NewReader(io.LimitReader(a.stdin, 64<<10)).ReadString('\n')
-		if err != nil && strings.TrimSpace(text) == "" {
+		text, _ := bufio.NewReader(io.LimitReader(a.stdin, 64<<10)).ReadString('\n') // the last line may have no end
+		if strings.TrimSpace(text) == "" {
 			failed <- errors.New("nothing was pasted: run the command again")
 			return
 		}
@@ -200,7 +200,7 @@ func connectByLoopback(ctx context.Context, to connector, c pull.Connection, rea
 				"`walkd connect` opened, or run it again.")
 			return
 		}
-		done, err := to.FinishConnect(r.Context(), r.URL.String())
+		done, err := to.FinishConnect(ctx, r.URL.String()) // also if the browser leaves: the code is good once
 		if err != nil {
 			connectPage(w, http.StatusBadRequest, "Not connected", err.Error())
 		} else {

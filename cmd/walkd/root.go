@@ -243,6 +243,10 @@ func storeSettings(s settings) []store.Settings {
 // openReader opens the store for reading.
 func (a *app) openReader(ctx context.Context, s settings) (*store.Reader, error) {
 	r, err := store.OpenReader(ctx, s.DataDir)
+	if found := accounts(s); errors.Is(err, fs.ErrNotExist) && len(found) > 0 {
+		return nil, fmt.Errorf("there is no data in %s yet: `walkd connect %s` lets it come, then `walkd run` or `walkd sync`",
+			s.DataDir, found[0].Source)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no data in %s yet: `walkd import` brings some in, `walkd demo` shows an example",
 			s.DataDir)

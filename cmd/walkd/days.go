@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/nudges"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 	"golang.org/x/term"
@@ -310,8 +311,15 @@ func todayOf(ctx context.Context, r *store.Reader, p store.Person, now time.Time
 		}
 	}
 	told, err := r.NudgeLog(ctx, p.ID, (day - 1).In(time.UTC), now.Add(time.Second))
-	if len(told) > 0 && told[0].Day == day {
-		v.Nudge = &told[0]
+	for i := range told {
+		// That somebody was told already says less than what they were told.
+		if told[i].Day != day || i > 0 && told[i].Rule != told[0].Rule {
+			continue
+		}
+		v.Nudge = &told[i]
+		if told[i].Reason != nudges.AlreadySent {
+			break
+		}
 	}
 	v.person = p
 	return v, err

@@ -26,7 +26,7 @@ type todayView struct {
 	Quiet walking.WallRange
 	// Sources are those on the network.
 	Sources []pull.State
-	// Nudge is the last decision of the day, nil if there is none.
+	// Nudge is the last decision of the day, or what was sent if that was only that it was sent; nil if there is none.
 	Nudge  *store.NudgeEntry
 	person store.Person
 }
@@ -38,6 +38,8 @@ func renderToday(w io.Writer, t todayView, s style) error {
 	page.Person = printable(t.Person)
 	page.heading()
 	switch {
+	case t.Through.IsZero() && len(t.Sources) > 0:
+		page.text("No steps yet. They come with `walkd run`, and at once with `walkd sync`.")
 	case t.Through.IsZero():
 		page.text("No steps yet. Bring in what you have, for example an export of Apple's Health app:")
 		page.line("")
@@ -316,6 +318,9 @@ func (p *todayPage) nudge() {
 	if n.Send {
 		p.line(p.style.strong("Sent at " + at + ": " + n.Title))
 		p.text(n.Body)
+		for _, l := range wrap("Why: "+n.Why, min(p.inner(), 76)) {
+			p.line(p.style.faint(l))
+		}
 		for _, d := range n.Deliveries {
 			p.line(p.style.faint(deliveryText(d, p.person.Zones)))
 		}

@@ -58,11 +58,15 @@ func stateText(s pull.State, zones walking.Timeline, now time.Time) string {
 	if !s.Success.IsZero() {
 		add("last success %s", at(s.Success))
 	}
-	if !s.Next.IsZero() {
+	switch {
+	case s.Next.IsZero():
+	case s.Next.After(now):
 		add("next look %s", at(s.Next))
+	default:
+		add("next look due")
 	}
 	if b := s.Backfill; b != nil && !b.Done {
-		add("history back to %s, going on", b.Reached)
+		add("history back to %s so far", b.Reached)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -77,7 +77,7 @@ func sourceStatus(s pull.State) web.SourceStatus {
 		out.Text, out.Remedy = s.Problem.Text, s.Problem.Remedy
 	}
 	if b := s.Backfill; b != nil && !b.Done {
-		out.Backfill = "history back to " + b.Reached.String() + ", going on"
+		out.Backfill = "history back to " + b.Reached.String() + " so far"
 	}
 	return out
 }

@@ -330,7 +330,10 @@ func (a *app) demoShow(ctx context.Context, e *engine.Engine, s settings) error 
 	if err != nil {
 		return err
 	}
-	view.Sources = statesOf(states, p.Name)
+	for _, state := range statesOf(states, p.Name) {
+		state.Next, state.Backfill = time.Time{}, nil // time stands still here
+		view.Sources = append(view.Sources, state)
+	}
 	return renderToday(a.stdout, view, a.style())
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -196,8 +197,9 @@ func TestPointAtMidnight(t *testing.T) {
 		return body
 	}
 	want := `{"dataPoints":[{"steps":{"interval":{"startTime":"2026-11-18T23:00:00Z","startUtcOffset":"3600s",` +
-		`"endTime":"2026-11-18T23:01:00Z","endUtcOffset":"3600s","civilStartTime":{"date":{"year":2026,"month":11,"day":19},` +
-		`"time":{}},"civilEndTime":{"date":{"year":2026,"month":11,"day":19},"time":{"minutes":1}}},"count":"1"}}]`
+		`"endTime":"2026-11-18T23:01:00Z","endUtcOffset":"3600s",` +
+		`"civilStartTime":{"date":{"year":2026,"month":11,"day":19},"time":{}},` +
+		`"civilEndTime":{"date":{"year":2026,"month":11,"day":19},"time":{"minutes":1}}},"count":"1"}}]`
 	if diff := cmp.Diff(want, point()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -408,4 +410,46 @@ func TestUnknownAndUnauthenticated(t *testing.T) {
 			t.Errorf("token %q: %d %q %s", tt.token, r.status, r.header.Get("WWW-Authenticate"), r.body)
 		}
 	}
+}
+
+// BenchmarkYear asks for a year of minutes in windows of a week, as history is pulled.
+func BenchmarkYear(b *testing.B) {
+	days, err := google.RealDays()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	w, err := google.NewWalker(google.WalkerOptions{
+		ID: "1", Days: days, Zone: time.UTC, Now: now, History: 365, Zeros: google.ZerosEmpty,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	clock := func() time.Time { return now }
+	s, err := google.NewServer(google.ServerOptions{Now: clock, Wall: clock, ClientID: "c", ClientSecret: "s", Limit: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Add(w); err != nil {
+		b.Fatal(err)
+	}
+	token, _, _, err := s.Grant("1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	points := 0
+	for b.Loop() {
+		points = 0
+		for from := w.Begins(); from.Before(now); from = from.AddDate(0, 0, 7) {
+			q := physical(walking.Window{Start: from, End: from.AddDate(0, 0, 7)})
+			q.Set("pageSize", "10000")
+			r := httptest.NewRequest(http.MethodGet, dataTypes+"steps/dataPoints:reconcile?"+q.Encode(), nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			answer := httptest.NewRecorder()
+			s.ServeHTTP(answer, r)
+			points += strings.Count(answer.Body.String(), `"steps"`)
+		}
+	}
+	b.ReportMetric(float64(points)*float64(b.N)/b.Elapsed().Seconds(), "points/s")
+	b.ReportMetric(float64(points), "points")
 }

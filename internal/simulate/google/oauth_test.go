@@ -219,6 +219,9 @@ func TestTokenRefused(t *testing.T) {
 	if r := s.post("/token", exchange(used)); r.status != 200 {
 		t.Fatal(r.body)
 	}
+	if r := s.post("/token", exchange(used)); r.status != 400 || r.at(t, "error") != "invalid_grant" {
+		t.Errorf("a code twice: %d %s", r.status, r.body)
+	}
 	old := s.code(authQuery())
 	s.wall.Add(11 * time.Minute)
 	fresh := func() string { return s.code(authQuery()) }
@@ -228,7 +231,6 @@ func TestTokenRefused(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"code twice", exchange(used), 400, "invalid_grant"},
 		{"code too old", exchange(old), 400, "invalid_grant"},
 		{"invented code", exchange("4/0Ax"), 400, "invalid_grant"},
 		{"no code", with(exchange("x"), "code", ""), 400, "invalid_request"},

@@ -181,6 +181,47 @@ func TestSessionsAreFoundOnceWhateverIsAsked(t *testing.T) {
 	}
 }
 
+func TestChangesOfTheClockInterruptExercises(t *testing.T) {
+	walk := func(from int) *google.Days { // twenty brisk minutes a day
+		counts := make([]int, 1440)
+		for i := range 20 {
+			counts[from+i] = 100
+		}
+		d, err := google.NewDays(counts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, tt := range []struct {
+		name, date, trip string
+		from             int // minute of the day
+		want             int
+	}{
+		{"usual", "2026-03-28", "", 110, 1},
+		{"over the hour that is skipped", "2026-03-29", "", 110, 0},
+		{"in the hour that comes twice", "2026-10-25", "", 130, 2},
+		{"over its end, the second time only", "2026-10-25", "", 170, 1},
+		{"over a flight", "2026-03-28", "2026-03-28T01:00:00Z", 110, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			z := zone(t, "Europe/Berlin")
+			win := day(t, z, tt.date)
+			w := newWalker(t, google.WalkerOptions{Days: walk(tt.from), Zone: z, Now: win.Start, History: -1})
+			if tt.trip != "" {
+				w.Travel(at(t, tt.trip), zone(t, "Asia/Tokyo"))
+			}
+			win.End = win.Start.Add(6 * time.Hour) // in Tokyo they walk again later
+			walks := slices.DeleteFunc(w.Truth(win, win.End).Sessions, func(s walking.Session) bool {
+				return s.Kind != walking.Walk
+			})
+			if len(walks) != tt.want {
+				t.Errorf("%d walks, want %d: %v", len(walks), tt.want, walks)
+			}
+		})
+	}
+}
+
 func TestEdits(t *testing.T) {
 	z := zone(t, "Europe/Berlin")
 	now := at(t, "2026-11-20T12:00:00Z")

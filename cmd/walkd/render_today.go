@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,8 +39,10 @@ func renderToday(w io.Writer, t todayView, s style) error {
 	page.Person = printable(t.Person)
 	page.heading()
 	switch {
-	case t.Through.IsZero() && len(t.Sources) > 0:
+	case t.Through.IsZero() && slices.ContainsFunc(t.Sources, fine):
 		page.text("No steps yet. They come with `walkd run`, and at once with `walkd sync`.")
+	case t.Through.IsZero() && len(t.Sources) > 0:
+		page.text("No steps yet.")
 	case t.Through.IsZero():
 		page.text("No steps yet. Bring in what you have, for example an export of Apple's Health app:")
 		page.line("")

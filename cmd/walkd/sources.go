@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
@@ -76,10 +77,18 @@ func problemText(s pull.State) string {
 	if s.Problem == nil {
 		return ""
 	}
-	if s.Problem.Remedy == "" {
-		return s.Problem.Text
+	if remedy := remedyOf(s.Problem); remedy != "" {
+		return s.Problem.Text + ": " + remedy
 	}
-	return s.Problem.Text + ": " + s.Problem.Remedy
+	return s.Problem.Text
+}
+
+// remedyOf says what to do about a problem; "" if nobody knows.
+func remedyOf(p *pull.Problem) string {
+	if p.Remedy == "" && (p.Class == ingest.Transient || p.Class == ingest.Throttled) {
+		return "walkd run asks again by itself"
+	}
+	return p.Remedy
 }
 
 // budgetText says what is left of the limits of a source, the scarcest first.
@@ -134,7 +143,7 @@ func exportState(s pull.State, zones walking.Timeline) sourceJSON {
 		Success: at(s.Success), Next: at(s.Next), ConsentEnds: at(s.ConsentEnds), Budget: []leftJSON{},
 	}
 	if s.Problem != nil {
-		out.Problem, out.Remedy = s.Problem.Text, s.Problem.Remedy
+		out.Problem, out.Remedy = s.Problem.Text, remedyOf(s.Problem)
 	}
 	for _, l := range s.BudgetLeft {
 		out.Budget = append(out.Budget, leftJSON{l.Name, l.Left, l.Of})

@@ -74,7 +74,7 @@ func sourceStatus(s pull.State) web.SourceStatus {
 		Next: s.Next, Budget: budgetText(s),
 	}
 	if s.Problem != nil {
-		out.Text, out.Remedy = s.Problem.Text, s.Problem.Remedy
+		out.Text, out.Remedy = s.Problem.Text, remedyOf(s.Problem)
 	}
 	if b := s.Backfill; b != nil && !b.Done {
 		out.Backfill = "history back to " + b.Reached.String() + " so far"

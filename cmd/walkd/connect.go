@@ -128,7 +128,7 @@ func findAccount(all []pull.Config, person, source string) (pull.Config, error) 
 	if person != "" {
 		whose = " of " + person
 	}
-	return pull.Config{}, usagef("there is no source %q%s that can be connected: want one of %s", source, whose,
+	return pull.Config{}, usagef("there is no source %q%s that can be connected or pulled: want one of %s", source, whose,
 		strings.Join(names, ", "))
 }
 

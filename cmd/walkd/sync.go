@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
@@ -64,10 +66,20 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 	if len(all) == 0 {
 		return usageError{engine.ErrNoSources}
 	}
-	if req.Source != "" {
-		if _, err := findAccount(all, req.Person, req.Source); err != nil {
-			return err
+	var people []string
+	for _, c := range all {
+		if !slices.Contains(people, c.Person) {
+			people = append(people, c.Person)
 		}
+	}
+	if req.Person != "" && !slices.Contains(people, req.Person) {
+		return usagef("--person %q has no source that can be pulled: want one of %s", req.Person, strings.Join(people, ", "))
+	}
+	if req.Source != "" && !slices.ContainsFunc(all, func(c pull.Config) bool {
+		return c.Source == req.Source && (req.Person == "" || c.Person == req.Person)
+	}) {
+		_, err := findAccount(all, req.Person, req.Source)
+		return err
 	}
 	var by syncer
 	if client, dialErr := control.Dial(ctx, s.DataDir); dialErr == nil {

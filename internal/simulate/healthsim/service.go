@@ -3,6 +3,7 @@ package healthsim
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	mathrand "math/rand/v2"
@@ -278,6 +279,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Dropped:
 		panic(http.ErrAbortHandler)
 	case Slow:
+		_, _ = io.Copy(io.Discard, r.Body) // until it is read nobody sees that the client has gone
 		<-r.Context().Done()
 	case EmptyPage:
 		writeJSON(w, map[string]any{"dataPoints": []any{}, "nextPageToken": ""})

@@ -83,6 +83,9 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 	ctx, cancel := context.WithTimeout(ctx, consentTime)
 	defer cancel()
 	begun, err := to.BeginConnect(ctx, account.Person, account.Source)
+	if err != nil && running && ctx.Err() == nil {
+		return restartToKnow(err)
+	}
 	if err != nil {
 		return err
 	}

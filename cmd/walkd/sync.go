@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
@@ -66,25 +65,20 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 	if len(all) == 0 {
 		return usageError{engine.ErrNoSources}
 	}
-	var people []string
-	for _, c := range all {
-		if !slices.Contains(people, c.Person) {
-			people = append(people, c.Person)
-		}
-	}
-	if req.Person != "" && !slices.Contains(people, req.Person) {
-		return usagef("--person %q has no source that can be pulled: want one of %s", req.Person, strings.Join(people, ", "))
-	}
-	if req.Source != "" && !slices.ContainsFunc(all, func(c pull.Config) bool {
-		return c.Source == req.Source && (req.Person == "" || c.Person == req.Person)
-	}) {
+	wanted := slices.DeleteFunc(slices.Clone(all), func(c pull.Config) bool {
+		return req.Person != "" && c.Person != req.Person || req.Source != "" && c.Source != req.Source
+	})
+	switch {
+	case len(wanted) == 0 && req.Source == "":
+		return usagef("%s has no source that can be pulled", req.Person)
+	case len(wanted) == 0:
 		_, err := findAccount(all, req.Person, req.Source)
 		return err
 	}
 	var by syncer
-	if client, dialErr := control.Dial(ctx, s.DataDir); dialErr == nil {
-		by = client
-	} else {
+	client, err := control.Dial(ctx, s.DataDir)
+	running := err == nil
+	if by = client; !running {
 		e, err := a.open(ctx, s)
 		if err != nil {
 			return err
@@ -100,7 +94,19 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 	bar := a.newProgress(1, 1)
 	results, err := by.Sync(ctx, req, bar.pulling)
 	bar.finish()
+	if running && err != nil && ctx.Err() == nil && !errors.Is(err, control.ErrBroken) {
+		return restartToKnow(err)
+	}
 	failed := false
+	for _, c := range wanted {
+		if err == nil && !slices.ContainsFunc(results, func(r pull.SyncResult) bool {
+			return r.Person == c.Person && r.Source == c.Source
+		}) {
+			results = append(results, pull.SyncResult{
+				Person: c.Person, Source: c.Source, Err: restartToKnow(errors.New("the running walkd does not know it")),
+			})
+		}
+	}
 	for _, r := range results {
 		failed = failed || r.Err != nil
 		a.reportSync(r, len(s.People) > 1)
@@ -109,6 +115,11 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 		return silentError(exitFailed)
 	}
 	return err
+}
+
+// restartToKnow adds to an error of the daemon that it goes by the config of its start.
+func restartToKnow(err error) error {
+	return fmt.Errorf("%w: if the config has changed since the running walkd was started, restart that", err)
 }
 
 func (a *app) reportSync(r pull.SyncResult, several bool) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/walkd/walkd/internal/notify/ntfy/ntfytest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/healthsim"
@@ -428,4 +430,267 @@ func (w *world) breakAs(kind healthsim.Kind, person string) {
 		return
 	}
 	w.Break(healthsim.Fault{Kind: kind})
+}
+
+// TestPull goes the way of a person without a daemon: connect, sync, today, nudges, the history.
+func TestPull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, slowDay, nil, "alexandra")
+	for _, c := range [][]string{{"today"}, {"days"}, {"nudges", "log"}} {
+		if _, said := w.walkd(exitFailed, c...); !strings.Contains(said, "`walkd connect watch` lets it come") {
+			t.Errorf("%v says %s", c, said)
+		}
+	}
+	if _, said := w.walkd(exitFailed, "sync"); !strings.Contains(said, "watch: watch is not connected yet: run `walkd connect watch`") {
+		t.Errorf("sync says %s", said)
+	}
+	stdout, _ := w.walkd(exitFailed, "check", "--online")
+	if strings.Count(stdout, "is not connected yet: run `walkd connect watch`") != 1 {
+		t.Errorf("check says %s", stdout)
+	}
+	w.connect(exitDone, w.browser, "watch")
+	if stdout, _ := w.walkd(exitDone, "today"); !strings.Contains(stdout, "at once with `walkd sync`") {
+		t.Errorf("today says %s", stdout)
+	}
+
+	stdout, _ = w.walkd(exitDone, "sync", "watch")
+	if want := "watch: 4 days, 3344 records, 3 requests; 3344 new, 0 changed, 0 removed\n"; stdout != want {
+		t.Errorf("sync says %q, want %q", stdout, want)
+	}
+	phone := w.Shown(phoneTopic)
+	if len(phone) != 1 || !strings.Contains(phone[0].Title, "more minutes today") {
+		t.Errorf("the phone shows %v", phone)
+	}
+	for range 2 { // also after it was noticed that it was sent
+		stdout, _ = w.walkd(exitDone, "today")
+		if !strings.Contains(stdout, "Sent at 14:20: "+phone[0].Title) || !strings.Contains(stdout, "phone: delivered 14:20") {
+			t.Errorf("today says %s", stdout)
+		}
+		w.walkd(exitDone, "sync", "--from", "2026-11-19")
+	}
+	var today []todayJSON
+	stdout, _ = w.walkd(exitDone, "today", "--json")
+	if err := json.Unmarshal([]byte(stdout), &today); err != nil {
+		t.Fatal(err)
+	}
+	if n := today[0].Nudge; n == nil || !n.Send || n.Deliveries[0].Outcome != "delivered" {
+		t.Errorf("today --json says %s", stdout)
+	}
+	if p := today[0].Pulling; len(p) != 1 || p[0].Phase != "ok" || p[0].Problem != "" || p[0].Synced == nil || p[0].Success == nil ||
+		p[0].Next == nil || len(p[0].Budget) == 0 {
+		t.Errorf("today --json says %s", stdout)
+	}
+	if stdout, _ := w.walkd(exitDone, "nudges", "preview"); !strings.Contains(stdout, "nothing sent: already-sent") {
+		t.Errorf("nudges preview says %s", stdout)
+	}
+	var told []nudgeJSON
+	stdout, _ = w.walkd(exitDone, "nudges", "log", "--json")
+	if err := json.Unmarshal([]byte(stdout), &told); err != nil || len(told) != 2 || told[0].Send || !told[1].Send {
+		t.Errorf("nudges log says %s, %v", stdout, err)
+	}
+
+	// The history, broken off after its first progress, then whole, then once more.
+	a, _, _ := w.app()
+	ctx, breakOff := context.WithCancel(t.Context())
+	a.terminal = func(out io.Writer) (int, bool) { return 100, out == a.stderr }
+	a.stderr = &trigger{text: "pulling: ", do: breakOff}
+	if code := a.run(ctx, []string{"sync", "--from", "2026-10-23"}); code != exitFailed {
+		t.Errorf("exit code %d of a sync that was broken off", code)
+	}
+	before := len(w.days())
+	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23")
+	if !strings.HasPrefix(stdout, "watch: 29 days, ") || len(w.days()) != 29 || before >= 29 {
+		t.Errorf("sync says %s; %d days, %d before", stdout, len(w.days()), before)
+	}
+	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23", "--to", "2026-10-25")
+	if !strings.HasSuffix(stdout, "; nothing new\n") {
+		t.Errorf("sync says %s", stdout)
+	}
+	w.agree("alexandra")
+	if _, said := w.walkd(exitFailed, "sync", "--from", "2027-01-01"); !strings.Contains(said, "there is nothing from 2027-01-01") {
+		t.Errorf("sync says %s", said)
+	}
+	for _, c := range [][]string{
+		{"sync", "--from", "2026-11-02", "--to", "2026-11-01"},
+		{"sync", "--person", "bo"},
+		{"sync", "phone"},
+		{"connect", "phone"},
+		{"connect", "watch", "--person", "bo"},
+		{"connect"},
+		{"sync", "a", "b"},
+		{"nudges", "log", "--person", "bo"},
+		{"nudges", "log", "--from", "2026-11-02", "--to", "2026-11-01"},
+		{"nudges", "preview", "x"},
+	} {
+		w.walkd(exitUsage, c...)
+	}
+}
+
+// trigger does something when it is written a text.
+type trigger struct {
+	output
+	text string
+	do   func()
+}
+
+func (t *trigger) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), t.text) {
+		t.do()
+	}
+	return t.output.Write(b)
+}
+
+// agree compares the days with what the simulated person has walked: with the days that another walkd makes of a file
+// of the same minutes.
+func (w *world) agree(person string) {
+	w.t.Helper()
+	life := w.lives[person]
+	now := w.now()
+	var file strings.Builder
+	file.WriteString("start,duration,steps\n")
+	first, steps := life.First().In(life.Home()), map[string]int{}
+	for _, p := range life.Truth(walking.Window{Start: first, End: now}, life.Synced(now)) {
+		steps[p.Start.In(life.Home()).Format(time.DateOnly)] += p.Steps
+		fmt.Fprintf(&file, "%s,60,%d\n", p.Start.Format(time.RFC3339), p.Steps)
+	}
+	other := newMachine(w.t, now.Format(time.RFC3339))
+	other.write("config.toml", fmt.Sprintf("data_dir = %q\n[[person]]\nname = %q\ntimezone = \"Europe/Oslo\"\n", other.dir, person))
+	other.walkd(exitDone, "import", "csv", other.write("steps.csv", file.String()))
+	want, got := map[string]map[string]any{}, 0
+	for _, d := range other.days() {
+		want[d["date"].(string)] = d
+	}
+	for _, d := range w.days() {
+		if d["person"] != person {
+			continue
+		}
+		got++
+		date := d["date"].(string)
+		for _, name := range []string{"steps", "walking_minutes", "low", "high", "brisk_minutes", "running_minutes", "met", "band"} {
+			if d[name] != want[date][name] {
+				w.t.Errorf("%s: %s is %v, want %v", date, name, d[name], want[date][name])
+			}
+		}
+		if number(d["steps"]) != float64(steps[date]) {
+			w.t.Errorf("%s: %v steps, want %d", date, d["steps"], steps[date])
+		}
+	}
+	if got != len(want) || got == 0 {
+		w.t.Errorf("%d days, want %d", got, len(want))
+	}
+}
+
+// TestDaemonPulls has the daemon pull for two people by itself, of whom one takes back the consent and gives it again.
+func TestDaemonPulls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, slowDay, nil, "alexandra", "bo")
+	for _, p := range w.people {
+		w.SetConsent(p)
+		if stdout, _ := w.connect(exitDone, w.browser, "watch", "--person", p); !strings.Contains(stdout, "as watch of "+p) {
+			t.Errorf("connect says %s", stdout)
+		}
+	}
+	if _, said := w.walkd(exitUsage, "connect", "watch"); !strings.Contains(said, "say whose with --person") {
+		t.Errorf("connect says %s", said)
+	}
+	url, stop := w.start()
+	page := func(what ...string) {
+		t.Helper()
+		w.eventually(func() error {
+			code, text := get(t, url+"/")
+			if code != http.StatusOK {
+				return fmt.Errorf("the page is %d", code)
+			}
+			for _, want := range what {
+				if !strings.Contains(text, want) {
+					return fmt.Errorf("the page has no %q: %s", want, text)
+				}
+			}
+			return nil
+		})
+	}
+	metric := func(want string) {
+		t.Helper()
+		w.eventually(func() error {
+			_, text := get(t, url+"/metrics")
+			if !regexp.MustCompile("(?m)^" + want + "$").MatchString(text) {
+				return fmt.Errorf("/metrics has no %s: %s", want, text)
+			}
+			return nil
+		})
+	}
+	page("<h1>alexandra</h1>", "<h1>bo</h1>", "more minutes today", "phone: delivered", "✓ ok")
+	w.eventually(func() error {
+		if n := len(w.Shown(phoneTopic)); n != 2 {
+			return fmt.Errorf("%d messages", n)
+		}
+		if n := len(w.days()); n != 2*29 {
+			return fmt.Errorf("%d days", n)
+		}
+		return nil
+	})
+	for _, p := range w.people {
+		w.agree(p)
+	}
+	metric(`walkd_source_up\{kind="google-health",person_id="1",source="watch"\} 1`)
+	metric(`walkd_delivery_attempts_total\{kind="ntfy",outcome="delivered"\} 2`)
+
+	w.Revoke("bo")
+	w.Break(healthsim.Fault{Kind: healthsim.ExpireTokens})
+	stdout, said := w.walkd(exitFailed, "sync")
+	if !strings.HasPrefix(stdout, "alexandra, watch: ") ||
+		!regexp.MustCompile("(?m)^bo, watch: .*the consent has ended .*run `walkd connect watch --person bo`$").MatchString(said) {
+		t.Errorf("sync says %s%s", stdout, said)
+	}
+	asked := w.asked()
+	for range 3 {
+		w.walkd(exitFailed, "sync", "--person", "bo")
+		w.walkd(exitFailed, "check", "--online") // which asks for alexandra
+	}
+	if n := w.asked() - asked; n > 3*2 {
+		t.Errorf("%d requests after the consent has ended", n)
+	}
+	page("! needs consent", "the consent has ended or was withdrawn", "run `walkd connect watch --person bo`.", "✓ ok")
+	metric(`walkd_source_needs_consent\{kind="google-health",person_id="2",source="watch"\} 1`)
+	metric(`walkd_source_needs_consent\{kind="google-health",person_id="1",source="watch"\} 0`)
+	if stdout, _ := w.walkd(exitDone, "today", "--person", "bo"); !strings.Contains(stdout, "! watch: needs consent") {
+		t.Errorf("today says %s", stdout)
+	}
+	w.walkd(exitDone, "sync", "--person", "alexandra")
+
+	w.SetConsent("bo")
+	w.connect(exitDone, w.browser, "watch", "--person", "bo")
+	metric(`walkd_source_needs_consent\{kind="google-health",person_id="2",source="watch"\} 0`)
+	w.walkd(exitDone, "sync")
+	if stdout, _ := w.walkd(exitDone, "check", "--online"); strings.Contains(stdout, "✗") {
+		t.Errorf("check says %s", stdout)
+	}
+	_, text := get(t, url+"/metrics")
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if !strings.HasPrefix(p.Text, `use base unit "seconds"`) { // of days
+			t.Errorf("/metrics: %s: %s", p.Metric, p.Text)
+		}
+	}
+	if strings.Contains(text, "alexandra") {
+		t.Error("/metrics names people")
+	}
+	// A source that the config has got since the daemon started.
+	w.people = append(w.people, "cleo")
+	w.configure()
+	if _, said := w.walkd(exitFailed, "connect", "watch", "--person", "cleo"); !strings.Contains(said, "restart") {
+		t.Errorf("connect says %s", said)
+	}
+	if _, said := w.walkd(exitFailed, "sync"); !regexp.MustCompile("(?m)^cleo, watch: .* restart that$").MatchString(said) {
+		t.Errorf("sync says %s", said)
+	}
+	if _, said := w.walkd(exitFailed, "sync", "--person", "cleo"); !strings.Contains(said, "restart that") {
+		t.Errorf("sync says %s", said)
+	}
+	if code, log := stop(); code != exitDone || strings.Contains(log, "level=ERROR") {
+		t.Errorf("exit code %d, log:\n%s", code, log)
+	}
 }

@@ -1,0 +1,417 @@
+package engine_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/influx/influxtest"
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/simulate/healthsim"
+	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// TestSoak lets walkd live with two people for days of the simulated clock, while their services fail at random, data
+// comes late, is corrected and deleted, devices do not sync, people travel, and walkd is killed every few hours. When
+// quiet has come, the store and InfluxDB hold exactly what is true, and nobody was asked, or told, too often.
+func TestSoak(t *testing.T) {
+	spring, autumn := walking.DayOf(2026, time.March, 1), walking.DayOf(2026, time.September, 25)
+	plans := []soakPlan{{seed: 1, first: spring + 25, days: 6, step: 24 * time.Hour, kills: 20 * time.Hour}}
+	if os.Getenv("WALKD_SOAK") != "" {
+		const often, look = 5 * time.Hour, 6 * time.Hour
+		plans = append(plans,
+			soakPlan{seed: 2, first: spring, days: 60, step: look, kills: often},
+			soakPlan{seed: 3, first: autumn, days: 60, step: look, kills: often, numbers: true},
+			soakPlan{seed: 4, first: autumn + 25, days: 10, step: look, kills: often, zeros: true, empty: true},
+		)
+	}
+	for _, p := range plans {
+		t.Run(fmt.Sprintf("%d days, seed %d", p.days, p.seed), func(t *testing.T) { soak(t, p) })
+	}
+}
+
+func soakCommand(task string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSoakChild$", "-test.count=1", "-test.timeout=0")
+	cmd.Env = append(os.Environ(), soakEnv+"="+task)
+	return cmd
+}
+
+func soak(t *testing.T, plan soakPlan) {
+	began := time.Now()
+	server := influxtest.Start(t)
+	server.CreateDatabase("walkd")
+	w := newWorld(t, plan)
+	task := soakTask{
+		Dir: t.TempDir(), URL: w.server.URL, Influx: server.URL, Ntfy: w.topics.URL,
+		Begin: w.begin, Quiet: w.quiet, End: w.end, Step: plan.step,
+	}
+	for _, c := range w.people {
+		task.People = append(task.People, c.config)
+	}
+	text, err := json.Marshal(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run(string(text))
+	w.killer.Wait()
+
+	ctx := t.Context()
+	e := newEngine(t, task.Dir, w.end)
+	defer func() {
+		if err := e.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if problems, err := e.Store.Check(ctx); err != nil || len(problems) > 0 {
+		t.Fatalf("%v, %v", problems, err)
+	}
+	checkSoakStates(t, e, task)
+	for _, c := range w.people {
+		w.checkRecords(c, e)
+		w.checkNudges(c)
+	}
+	w.checkDays(e, task)
+	compareInflux(t, e, server)
+	compareSessions(t, e, server)
+	w.checkRequests()
+	w.report(time.Since(began))
+}
+
+// checkSoakStates finds every account at rest.
+func checkSoakStates(t *testing.T, e *engine.Engine, task soakTask) {
+	t.Helper()
+	states, err := pull.States(t.Context(), &e.Store.Reader, soakAccounts(task.URL, task.People), task.End, task.End)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range states {
+		if s.Phase != pull.OK || s.Problem != nil || s.Backfill == nil || !s.Backfill.Done {
+			t.Errorf("%s is %s: %+v, %+v", s.Person, s.Phase, s.Problem, s.Backfill)
+		}
+	}
+}
+
+// A soakRecord is a row of the table of records.
+type soakRecord struct {
+	Start    time.Time
+	Duration time.Duration
+	Steps    float64
+	Offset   time.Duration
+}
+
+// all is the window that holds everything of a person.
+func (c *citizen) all(end time.Time) walking.Window {
+	return walking.Window{Start: (c.First() - 2).In(time.UTC), End: end}
+}
+
+// checkRecords compares records and sessions of the store with the truth.
+func (w *world) checkRecords(c *citizen, e *engine.Engine) {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
+	synced := c.Synced(w.end)
+	var want []soakRecord
+	for _, p := range c.Truth(c.all(synced), synced) {
+		want = append(want, soakRecord{p.Start, time.Minute, float64(p.Steps), p.Offset})
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(e.Store.Dir(), store.FileName)+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, "SELECT start_ms, duration_ms, steps, offset_s FROM record JOIN stream "+
+		"ON stream.id = stream_id JOIN person ON person.id = person_id WHERE name = ? ORDER BY start_ms", c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []soakRecord
+	for rows.Next() {
+		var (
+			start, duration, offset int64
+			steps                   float64
+		)
+		if err := rows.Scan(&start, &duration, &steps, &offset); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, soakRecord{
+			time.UnixMilli(start).UTC(), time.Duration(duration) * time.Millisecond, steps, time.Duration(offset) * time.Second,
+		})
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(want) < 3_000 {
+		t.Errorf("%s has only %d records", c.Name(), len(want))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records of %s (-true +stored):\n%s", c.Name(), tail(diff))
+	}
+
+	p, err := e.Store.Person(ctx, c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, err := e.Store.Inputs(ctx, p, c.all(w.end))
+	if err != nil || len(inputs) != 1 {
+		t.Fatalf("%d inputs, %v", len(inputs), err)
+	}
+	if diff := cmp.Diff(c.trueSessions(synced), inputs[0].Sessions); diff != "" {
+		t.Errorf("sessions of %s (-true +stored):\n%s", c.Name(), tail(diff))
+	}
+}
+
+func (c *citizen) trueSessions(synced time.Time) []walking.Session {
+	var out []walking.Session
+	for _, s := range c.TrueSessions(c.all(synced), synced) {
+		x := walking.Session{
+			Start: s.Start, End: s.End, Moving: s.End.Sub(s.Start), Kind: walking.Walk, Steps: float64(s.Steps), HasSteps: s.Steps > 0,
+		}
+		if s.Type == "BIKING" {
+			x.Kind = walking.Ride
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// checkDays compares the derived days with those of a store that was told the whole truth at once, at the end.
+func (w *world) checkDays(e *engine.Engine, task soakTask) {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
+	fresh := newEngine(t, t.TempDir(), w.end)
+	defer func() {
+		if err := fresh.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	settings, err := soakSettings(task.People)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.Store.Configure(ctx, settings, w.begin); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.people {
+		w.tell(c, fresh.Store, task)
+	}
+	if _, err := fresh.Derive(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.people {
+		want, wantStreams := daysAndStreams(t, fresh.Store, c.Name())
+		got, gotStreams := daysAndStreams(t, e.Store, c.Name())
+		if len(want) < w.plan.days+soakQuietDays+soakHistory {
+			t.Errorf("%s has only %d days", c.Name(), len(want))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("days of %s (-true +derived):\n%s", c.Name(), tail(diff))
+		}
+		if diff := cmp.Diff(wantStreams, gotStreams); diff != "" {
+			t.Errorf("streams of %s (-true +stored):\n%s", c.Name(), diff)
+		}
+	}
+}
+
+func daysAndStreams(t *testing.T, st *store.Store, name string) ([]walking.Summary, []walking.Stream) {
+	t.Helper()
+	p, err := st.Person(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, last, _, err := st.DayRange(t.Context(), p.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	days, err := st.Days(t.Context(), p.ID, first, last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams, err := st.Streams(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return days, streams
+}
+
+// tell tells a store the truth of a person. Only when the device was not worn is asked of the service: it is a guess of
+// the source, about whole days in the zones that the records tell.
+func (w *world) tell(c *citizen, st *store.Store, task soakTask) {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
+	key := walking.StreamKey{Source: "watch"}
+	synced := c.Synced(w.end)
+	all := walking.Window{Start: c.First().In(c.Home()), End: w.end}
+	b := ingest.Batch{
+		Streams: []walking.Stream{{
+			StreamKey: key, Device: walking.Wearable, Delivery: walking.Pulled, ReliableOffset: true, SyncedThrough: synced,
+		}},
+		Covers: []ingest.Cover{{StreamKey: key, Window: all}},
+	}
+	rs := walking.StreamRecords{StreamKey: key}
+	for _, p := range c.Truth(all, synced) {
+		rs.Records = append(rs.Records, walking.Record{
+			Start: p.Start, Duration: time.Minute, Steps: float64(p.Steps), Offset: int(p.Offset / time.Second), HasOffset: true,
+		})
+	}
+	b.Records = append(b.Records, rs)
+	for _, s := range c.trueSessions(synced) {
+		b.Sessions = append(b.Sessions, walking.StreamSession{StreamKey: key, Session: s})
+	}
+	p, err := st.Person(ctx, c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Apply(ctx, p.ID, b, w.end); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = st.Person(ctx, c.Name()); err != nil {
+		t.Fatal(err)
+	}
+	provider := soakProvider(task.URL, c.Name())
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	refresh := c.service.Grant(c.Name(), healthsim.ScopeActivity, healthsim.ScopeSettings)
+	token, err := provider.Refresh(ctx, &http.Client{Transport: transport}, ingest.Token{Refresh: refresh})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := provider.Source(&http.Client{Transport: bearer{transport, token.Access}}).Fetch(ctx,
+		ingest.Request{Window: all, Zones: p.Zones, Now: w.end, Sessions: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Unworn = told.Unworn
+	if _, err := st.Apply(ctx, p.ID, b, w.end); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bearer adds a token.
+type bearer struct {
+	next  http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// compareSessions compares the sessions in InfluxDB with the store.
+func compareSessions(t *testing.T, e *engine.Engine, server *influxtest.Server) {
+	t.Helper()
+	people, err := e.Store.Persons(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range people {
+		inputs, err := e.Store.Inputs(t.Context(), p, walking.Window{Start: time.Unix(0, 0), End: time.Unix(1<<33, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, got := map[int64]float64{}, map[int64]float64{}
+		for _, in := range inputs {
+			for _, s := range in.Sessions {
+				want[s.Start.Unix()] = s.End.Sub(s.Start).Seconds()
+			}
+		}
+		q := "SELECT duration_s FROM walk_session WHERE person = '" + p.Name + "' AND duration_s > 0"
+		for _, r := range server.Query("walkd", q) {
+			got[r.Time] = number(t, r.Values["duration_s"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("sessions in InfluxDB (-store +influx):\n%s", diff)
+		}
+	}
+}
+
+// checkNudges looks at all that has reached a person's phone.
+func (w *world) checkNudges(c *citizen) {
+	w.t.Helper()
+	days := map[walking.Day]int{}
+	for _, m := range w.ntfy.Shown(c.Name()) {
+		at := time.Unix(m.Time, 0)
+		// Until the device tells where it is, walkd goes by the zone before.
+		if near(at, c.trip.Start) || near(at, c.trip.End) {
+			continue
+		}
+		zones := c.Zones()
+		days[zones.Day(at)]++
+		for _, quiet := range zones.Ranges(walking.Window{Start: at, End: at.Add(time.Second)}, soakQuiet) {
+			if quiet.Contains(at) {
+				w.t.Errorf("%s is told at %s, in the quiet hours: %+v", c.Name(), at.In(zones.At(at)), m)
+			}
+		}
+	}
+	for d, n := range days {
+		if n > 1 {
+			w.t.Errorf("%s is told %d times on %s", c.Name(), n, d)
+		}
+	}
+	sent := map[string]string{}
+	for _, m := range w.ntfy.Stored(c.Name()) {
+		text := m.Title + "\n" + m.Message
+		if before, ok := sent[m.SequenceID]; ok && before != text || m.SequenceID == "" {
+			w.t.Errorf("two messages of %s with the ID %q:\n%s\n%s", c.Name(), m.SequenceID, before, text)
+		}
+		sent[m.SequenceID] = text
+	}
+	if len(days) == 0 {
+		w.t.Errorf("%s was never told anything", c.Name())
+	}
+}
+
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < 24*time.Hour }
+
+// checkRequests looks at how often the services were asked.
+func (w *world) checkRequests() {
+	for _, c := range w.people {
+		// walkd keeps to 120; what the service is allowed to refuse is 300.
+		if peak := c.service.Peak(); peak > 300 {
+			w.t.Errorf("%s was asked for %d times in a minute", c.Name(), peak)
+		}
+		for d, n := range w.count.requests[c.Name()+" poll"] {
+			if d < w.plan.days && !w.count.faulty[d] && n > pull.DefaultDaily {
+				w.t.Errorf("polls for %s make %d requests on day %d, which has no faults", c.Name(), n, d)
+			}
+		}
+	}
+}
+
+// report says what has happened.
+func (w *world) report(took time.Duration) {
+	total := 0
+	for _, key := range slices.Sorted(maps.Keys(w.count.requests)) {
+		counts := w.count.requests[key]
+		var sum, most, free, days int
+		for d, n := range counts {
+			sum += n
+			if d < w.plan.days && !w.count.faulty[d] {
+				free, days, most = free+n, days+1, max(most, n)
+			}
+		}
+		total += sum
+		w.t.Logf("%s: %d requests, on a day without faults %.1f on average and %d at most",
+			key, sum, float64(free)/float64(days), most)
+	}
+	for _, c := range w.people {
+		w.t.Logf("%s: at most %d requests in a minute, %d messages", c.Name(), c.service.Peak(), len(w.ntfy.Shown(c.Name())))
+	}
+	w.t.Logf("%d + %d days, %d requests, %d kills, %d edits, %d times late, %d times without sync, %d faults of tokens, %s",
+		w.plan.days, soakQuietDays, total, w.count.kills, w.count.edits, w.count.late, w.count.offline, w.count.faults,
+		took.Round(time.Second))
+}

@@ -128,19 +128,30 @@ func TestInfluxAgrees(t *testing.T) {
 	m.walkd(exitUsage, "influx", "rebuild", "--person", "nobody")
 }
 
-// TestDemoProjects runs the demo twice, on two days, into one InfluxDB.
+// TestDemoProjects runs the demo on several days into one InfluxDB, and compares every figure of a store that is kept
+// with InfluxDB.
 func TestDemoProjects(t *testing.T) {
 	t.Parallel()
 	server := influxtest.Start(t)
-	server.CreateDatabase("demo")
-	for _, now := range []string{"2026-11-20T16:05:00+01:00", "2026-11-21T09:05:00+01:00"} {
+	server.CreateDatabase("walkd")
+	for i, now := range []string{"2026-11-20T16:05:00+01:00", "2026-11-21T09:05:00+01:00", "2026-11-21T19:05:00+01:00"} {
 		m := newMachine(t, now)
-		stdout, _ := m.walkd(exitDone, "demo", "--influx-url", server.URL, "--influx-bucket", "demo")
+		args := []string{"demo", "--once", "--influx-url", server.URL, "--influx-bucket", "walkd"}
+		if i > 0 { // the store of the first is gone, its days in InfluxDB are not
+			m.write("config.toml", fmt.Sprintf("data_dir = %q\n", m.dir))
+			args = append(args, "--data-dir", m.dir)
+		}
+		stdout, _ := m.walkd(exitDone, args...)
 		if !strings.Contains(stdout, "29 days, ") || !strings.Contains(stdout, "person=demo") {
 			t.Errorf("the demo says nothing of InfluxDB: %s", stdout)
 		}
-		if got := len(server.Query("demo", "SELECT * FROM walk_day WHERE person = 'demo'")); got != 29 {
+		if got := len(server.Query("walkd", "SELECT * FROM walk_day WHERE person = 'demo'")); got != 29 {
 			t.Errorf("InfluxDB has %d days, want 29", got)
+		}
+		if i > 0 {
+			if err := m.compare(server); err != nil {
+				t.Errorf("%s: %v", now, err)
+			}
 		}
 	}
 }

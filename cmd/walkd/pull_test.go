@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,22 +26,25 @@ import (
 // slowDay is an afternoon on which the simulated people have walked little, as their data has it.
 const slowDay = "2026-11-20T14:20:00+01:00"
 
-const (
-	phoneToken = "tk_thephonestokenisasecret00000"
-	phoneTopic = "a-topic-that-nobody-guesses"
-)
+const phoneTopic = "a-topic-that-nobody-guesses"
 
 // A world is a simulated Google Health and ntfy on this machine, and the config of a walkd that uses them.
 type world struct {
 	*machine
 	*healthsim.Service
 	*ntfytest.Server
-	url, ntfy string
-	redirect  string
-	secret    string // the client secret that the config has
-	people    []string
-	more      string // further config
-	lives     map[string]*simulate.Person
+	health, ntfy string // addresses
+	redirect     string
+	secret       string // the client secret that the config has
+	people       []string
+	more         string // further config, at the top
+	last         string // and at the end
+	phoneToken   string
+	lives        map[string]*simulate.Person
+
+	mu        sync.Mutex
+	echo      int      // the status with which both servers tell whoever asks all that they said; 0: they do not
+	verifiers []string // of PKCE, as they came to the token endpoint
 }
 
 // newWorld returns a world at a time, in which people have a watch each. change may be nil.
@@ -50,7 +56,7 @@ func newWorld(t *testing.T, now string, change func(*healthsim.Options), people 
 	}
 	w := &world{
 		machine: newMachine(t, now), redirect: "http://" + address + "/oauth/callback", secret: "GOCSPX-thesecretofthisclient",
-		people: people, lives: map[string]*simulate.Person{},
+		people: people, lives: map[string]*simulate.Person{}, phoneToken: "tk_thephonestokenisasecret00000",
 	}
 	o := healthsim.Options{
 		Now: func() time.Time { return w.now() }, Wall: time.Now, ClientID: "walkd-test", ClientSecret: w.secret,
@@ -76,17 +82,60 @@ func newWorld(t *testing.T, now string, change func(*healthsim.Options), people 
 		w.Add(p)
 		w.lives[name] = p
 	}
-	health := httptest.NewServer(w.Service)
+	health := httptest.NewServer(w.listen(w.Service))
 	t.Cleanup(health.Close)
-	w.url = health.URL
+	w.health = health.URL
 	w.Server = ntfytest.New(ntfytest.Options{Private: true, Users: []ntfytest.User{
-		{Name: "walkd", Token: phoneToken, Write: []string{phoneTopic}, Read: []string{phoneTopic}},
+		{Name: "walkd", Token: w.phoneToken, Write: []string{phoneTopic}, Read: []string{phoneTopic}},
 	}})
-	ntfy := httptest.NewServer(w.Server)
+	ntfy := httptest.NewServer(w.listen(w.Server))
 	t.Cleanup(ntfy.Close)
 	w.ntfy = ntfy.URL
 	w.configure()
 	return w
+}
+
+// listen hears what comes to a server, and answers in its place while there is an echo.
+func (w *world) listen(server http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		form, _ := url.ParseQuery(string(body)) // other bodies have no such field
+		w.mu.Lock()
+		if v := form.Get("code_verifier"); v != "" {
+			w.verifiers = append(w.verifiers, v)
+		}
+		echo := w.echo
+		w.mu.Unlock()
+		if echo == 0 || strings.HasSuffix(r.URL.Path, "/auth") {
+			server.ServeHTTP(rw, r)
+			return
+		}
+		said := r.Header.Get("Authorization")
+		for name := range form {
+			said += " " + name + " " + form.Get(name)
+		}
+		if len(form) == 0 || !strings.HasSuffix(r.URL.Path, "/token") {
+			said += " " + string(body)
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(echo)
+		answer := map[string]any{"error": map[string]any{"code": echo, "message": said, "status": said}}
+		if strings.HasSuffix(r.URL.Path, "/token") || r.URL.Path == "/" {
+			answer = map[string]any{"error": said, "error_description": said, "code": 40001, "http": echo}
+		}
+		_ = json.NewEncoder(rw).Encode(answer) // whoever asks may have gone
+	})
+}
+
+// setEcho sets echo.
+func (w *world) setEcho(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.echo = status
 }
 
 // configure writes the config anew.
@@ -112,8 +161,9 @@ kind = "ntfy"
 name = "phone"
 url = "%s/%s"
 token = %q
-`, name, w.secret, w.redirect, w.url, w.url, w.url, w.ntfy, phoneTopic, phoneToken)
+`, name, w.secret, w.redirect, w.health, w.health, w.health, w.ntfy, phoneTopic, w.phoneToken)
 	}
+	b.WriteString(w.last)
 	w.write("config.toml", b.String())
 }
 
@@ -593,11 +643,11 @@ func TestDaemonPulls(t *testing.T) {
 	if _, said := w.walkd(exitUsage, "connect", "watch"); !strings.Contains(said, "say whose with --person") {
 		t.Errorf("connect says %s", said)
 	}
-	url, stop := w.start()
+	base, stop := w.start()
 	page := func(what ...string) {
 		t.Helper()
 		w.eventually(func() error {
-			code, text := get(t, url+"/")
+			code, text := get(t, base+"/")
 			if code != http.StatusOK {
 				return fmt.Errorf("the page is %d", code)
 			}
@@ -612,7 +662,7 @@ func TestDaemonPulls(t *testing.T) {
 	metric := func(want string) {
 		t.Helper()
 		w.eventually(func() error {
-			_, text := get(t, url+"/metrics")
+			_, text := get(t, base+"/metrics")
 			if !regexp.MustCompile("(?m)^" + want + "$").MatchString(text) {
 				return fmt.Errorf("/metrics has no %s: %s", want, text)
 			}
@@ -665,7 +715,7 @@ func TestDaemonPulls(t *testing.T) {
 	if stdout, _ := w.walkd(exitDone, "check", "--online"); strings.Contains(stdout, "✗") {
 		t.Errorf("check says %s", stdout)
 	}
-	_, text := get(t, url+"/metrics")
+	_, text := get(t, base+"/metrics")
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)

@@ -152,7 +152,7 @@ func (p *Person) Delete(w walking.Window) {
 	for m := w.Start.Unix() / 60; m < (w.End.Unix()+59)/60; m++ {
 		p.counts[m] = -1
 	}
-	for _, s := range p.sessions(w, w.End) {
+	for _, s := range p.sessions(w, w.End.Add(24*time.Hour)) { // longer than any lasts
 		p.gone[s.Start.Unix()] = true
 	}
 }
@@ -194,18 +194,13 @@ func (p *Person) Synced(now time.Time) time.Time {
 }
 
 func (p *Person) synced(now time.Time) time.Time {
-	t := now
+	t := p.onTime(now)
 	for {
-		every := p.plan.Every
-		if h := t.In(p.zones.At(t)).Hour(); h < 7 || h >= 23 {
-			every = p.plan.Night
-		}
-		t = t.Truncate(every)
 		i := slices.IndexFunc(p.offline, func(w walking.Window) bool { return w.Contains(t) })
 		if i < 0 {
 			break
 		}
-		t = p.offline[i].Start.Add(-time.Nanosecond)
+		t = p.onTime(p.offline[i].Start.Add(-time.Nanosecond))
 	}
 	if p.zones.Day(t) < p.plan.First {
 		return time.Time{}
@@ -213,47 +208,68 @@ func (p *Person) synced(now time.Time) time.Time {
 	return t
 }
 
+// onTime returns the last time until t at which the device should sync: a multiple of Every by day, or of Night by night.
+func (p *Person) onTime(t time.Time) time.Time {
+	for {
+		day, night := t.Truncate(p.plan.Every), t.Truncate(p.plan.Night)
+		t = day
+		if night.After(day) {
+			t = night
+		}
+		due := night
+		if awake(t.In(p.zones.At(t))) {
+			due = day
+		}
+		if t.Equal(due) {
+			return t
+		}
+		t = t.Add(-time.Nanosecond)
+	}
+}
+
+// awake reports whether a clock is between 7:00 and 23:00.
+func awake(local time.Time) bool { return local.Hour() >= 7 && local.Hour() < 23 }
+
 // Points returns the minutes that start in w as the service knows them at now, oldest first.
 func (p *Person) Points(w walking.Window, now time.Time) []Point {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	synced := p.synced(now)
-	if synced.Before(w.End) {
-		w.End = synced
-	}
-	return p.points(w, now)
+	return p.points(w, p.synced(now), now)
 }
 
 // Truth returns the minutes that start in w as the service will know them once everything has come, up to now.
 func (p *Person) Truth(w walking.Window, now time.Time) []Point {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Before(w.End) {
-		w.End = now
-	}
-	return p.points(w, time.Unix(1<<40, 0))
+	return p.points(w, now, time.Unix(1<<40, 0))
 }
 
-// points returns the minutes that start in w and end by its end.
-func (p *Person) points(w walking.Window, now time.Time) []Point {
+// points returns the minutes that start in w and have ended by end, as they are known at now.
+func (p *Person) points(w walking.Window, end, now time.Time) []Point {
 	hidden := p.hidden(w, now)
+	// No zone is further than a day from UTC.
+	if first := p.plan.First.In(time.UTC).Add(-24 * time.Hour); w.Start.Before(first) {
+		w.Start = first
+	}
 	var out []Point
-	for m := (w.Start.Unix() + 59) / 60; (m+1)*60 <= w.End.Unix(); m++ {
+	for m := (w.Start.Unix() + 59) / 60; (m+1)*60 <= end.Unix() && time.Unix(m*60, 0).Before(w.End); m++ {
 		t := time.Unix(m*60, 0).UTC()
+		if t.Before(w.Start) {
+			continue
+		}
 		local := t.In(p.zones.At(t))
 		day := walking.DayOf(local.Date())
 		if day < p.plan.First || slices.ContainsFunc(hidden, func(l late) bool { return l.Contains(t) }) {
 			continue
 		}
 		steps := int(p.plan.Life.at(int(day-p.plan.First), local.Hour()*60+local.Minute()))
-		awake := local.Hour() >= 7 && local.Hour() < 23
 		n, corrected := p.counts[m]
 		switch {
 		case n < 0:
 			continue
 		case corrected:
 			steps = n
-		case steps == 0 && (!p.plan.Zeros || !awake):
+		case steps == 0 && (!p.plan.Zeros || !awake(local)):
 			continue
 		}
 		_, offset := local.Zone()
@@ -293,6 +309,9 @@ func (p *Person) TrueSessions(w walking.Window, now time.Time) []Session {
 // sessions returns the sessions that start in w and end by end.
 func (p *Person) sessions(w walking.Window, end time.Time) []Session {
 	var out []Session
+	if end.Before(w.End) {
+		w.End = end
+	}
 	if w.Empty() {
 		return nil
 	}

@@ -54,7 +54,6 @@ func TestDemoLive(t *testing.T) {
 				}
 				return nil
 			})
-			// It has a config of its own, so that commands with another one only read, or are told.
 			if stdout, _ := m.walkd(exitDone, "days", "--data-dir", dir); !strings.Contains(stdout, "28 days, ") {
 				t.Errorf("days says %s", stdout)
 			}
@@ -64,7 +63,12 @@ func TestDemoLive(t *testing.T) {
 			if _, text := m.walkd(exitFailed, "demo", "--once", "--data-dir", dir); !strings.Contains(text, "another walkd has this data folder") {
 				t.Errorf("a second demo says %s", text)
 			}
-			m.walkd(exitUsage, "sync", "--data-dir", dir)
+			if stdout, _ := m.walkd(exitDone, "sync", "--data-dir", dir); !strings.HasPrefix(stdout, "watch: ") {
+				t.Errorf("sync says %s", stdout)
+			}
+			if _, text := m.walkd(exitFailed, "sync", "phone", "--data-dir", dir); !strings.Contains(text, `no source "phone"`) {
+				t.Errorf("sync says %s", text)
+			}
 			interrupt()
 			if got := <-code; got != exitDone || strings.Contains(said.String(), "level=ERROR") {
 				t.Errorf("exit code %d: %s", got, said)

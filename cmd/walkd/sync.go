@@ -62,13 +62,16 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 		return err
 	}
 	all := accounts(s)
-	if len(all) == 0 {
+	client, err := control.Dial(ctx, s.DataDir)
+	running := err == nil
+	if len(all) == 0 && !running {
 		return usageError{engine.ErrNoSources}
 	}
 	wanted := slices.DeleteFunc(slices.Clone(all), func(c pull.Config) bool {
 		return req.Person != "" && c.Person != req.Person || req.Source != "" && c.Source != req.Source
 	})
 	switch {
+	case len(all) == 0: // the daemon has a config of its own, such as that of the demo
 	case len(wanted) == 0 && req.Source == "":
 		return usagef("%s has no source that can be pulled", req.Person)
 	case len(wanted) == 0:
@@ -76,8 +79,6 @@ func (a *app) sync(ctx context.Context, req pull.SyncRequest) (err error) {
 		return err
 	}
 	var by syncer
-	client, err := control.Dial(ctx, s.DataDir)
-	running := err == nil
 	if by = client; !running {
 		e, err := a.open(ctx, s)
 		if err != nil {

@@ -128,6 +128,8 @@ func (f *figures) judge(s Situation, key string) (Reason, string) {
 		return TooEarly, "It is before " + s.Settings.BehindFrom.String() + ", when looking at the day's pace begins."
 	case len(s.Streams) == 0:
 		return StaleData, "No device has sent anything of late."
+	case s.Streams[0].SyncedThrough.IsZero():
+		return StaleData, "It is not known how far the device has synced, so there is nothing to judge by."
 	case !Fresh(s.Streams[0], s.Now):
 		return StaleData, fmt.Sprintf("Nothing is known since %s, so there is nothing to judge by.", f.since(s))
 	case !f.known:
@@ -156,12 +158,17 @@ func wallTime(s Situation) walking.WallTime {
 	return walking.WallTime(hour*60 + minute)
 }
 
-// since names the instant up to which the data is known, with its date if that is not today's.
+// since names the instant up to which the data is known: by its date if that is not today's, and by that alone if it was
+// in another year.
 func (f *figures) since(s Situation) string {
-	if s.Zones.Day(f.asOf) == s.Zones.Day(s.Now) {
+	switch now := s.Now.In(f.asOf.Location()); {
+	case s.Zones.Day(f.asOf) == s.Zones.Day(s.Now):
 		return f.asOf.Format(clock)
+	case f.asOf.Year() == now.Year():
+		return f.asOf.Format("2 January " + clock)
+	default:
+		return f.asOf.Format("2 January 2006")
 	}
-	return f.asOf.Format("2 January " + clock)
 }
 
 // soFar says how much was walked, with its uncertainty.

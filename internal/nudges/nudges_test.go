@@ -133,6 +133,14 @@ func TestBehind(t *testing.T) {
 		},
 		why: "Nothing is known since 20 November 19:15, so there is nothing to judge by.",
 	}, {
+		name: "stale since last year", now: at(20, 0), reason: nudges.StaleData,
+		change: func(s *nudges.Situation) { s.Streams[0].SyncedThrough = at(19, 15).AddDate(-1, 0, 0) },
+		why:    "Nothing is known since 21 November 2025, so there is nothing to judge by.",
+	}, {
+		name: "never synced", now: at(20, 0), reason: nudges.StaleData,
+		change: func(s *nudges.Situation) { s.Streams[0].SyncedThrough = time.Time{} },
+		why:    "It is not known how far the device has synced, so there is nothing to judge by.",
+	}, {
 		name: "watch off the wrist", now: at(20, 0), reason: nudges.NoDataToday,
 		change: func(s *nudges.Situation) { s.Today = summary(s.Today.Day, 0, 0, 100) },
 		why:    "There are no steps today; the device may not be worn.",

@@ -197,7 +197,7 @@ func (c *Channel) refusal(resp *http.Response, text []byte) error {
 	}
 	what := fmt.Sprintf("the server answered %d", resp.StatusCode)
 	if json.Unmarshal(text, &said) == nil && said.Error != "" {
-		what += ": " + cut(oneLine(said.Error), 200)
+		what += ": " + cut(oneLine(c.hide.Replace(said.Error)), 200) // what is cut in two would not be found
 	}
 	wait := retryAfter(resp)
 	anonymous := c.settings.Token == "" && c.settings.User == ""

@@ -115,7 +115,7 @@ func TestConforms(t *testing.T) {
 						},
 						"401": {Do: answer(401, "", "", `{"code":40101,"error":"unauthorized"}`), Want: notify.Rejected},
 						"403": {Do: answer(403, "", "", `{"code":40301,"error":"forbidden"}`), Want: notify.Rejected},
-						"404": {Do: answer(404, "", "", "404 page not found"), Want: notify.Rejected},
+						"404": {Do: answer(404, "", "", `{"code":40401,"error":"page not found"}`), Want: notify.Rejected},
 						"413": {Do: answer(413, "", "", `{"code":41303,"error":"JSON body too large"}`), Want: notify.Rejected},
 						"429": {Do: answer(429, "", "", "slow down"), Want: notify.Throttled},
 						"429 in seconds": {
@@ -225,6 +225,21 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%d messages are stored, want %d", n, test.before)
 			}
 		})
+	}
+}
+
+// TestCutsNoSecretInTwo covers a server that repeats the topic just where its words are cut: half a secret is no
+// longer found, and half gives away half.
+func TestCutsNoSecretInTwo(t *testing.T) {
+	for n := 170; n < 200; n++ {
+		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprintf(w, `{"code":40009,"error":"%s %s"}`, strings.Repeat("x", n), topic)
+		}))
+		_, err := channel(t, s).Send(t.Context(), notify.Message{ID: "x", Body: "y"})
+		if got := failureOf(t, err); strings.Contains(got.Error(), topic[:3]) {
+			t.Fatalf("after %d bytes: %v", n, got)
+		}
 	}
 }
 

@@ -200,18 +200,24 @@ func (c *Channel) refusal(resp *http.Response, text []byte) error {
 		what += ": " + cut(oneLine(c.hide.Replace(said.Error)), 200) // what is cut in two would not be found
 	}
 	wait := retryAfter(resp)
+	// ntfy refuses in JSON. Something else is from what stands before it, such as a proxy whose server is being updated,
+	// and passes as a rule.
+	refused := notify.Rejected
+	if said.Code == 0 && said.Error == "" {
+		refused = notify.Failed
+	}
 	anonymous := c.settings.Token == "" && c.settings.User == ""
 	switch status := resp.StatusCode; {
 	case anonymous && (status == http.StatusUnauthorized || status == http.StatusForbidden):
-		return c.failure(notify.Rejected, 0, "not everybody may write to this topic: set token, or user and password", what)
+		return c.failure(refused, 0, "not everybody may write to this topic: set token, or user and password", what)
 	case status == http.StatusUnauthorized:
-		return c.failure(notify.Rejected, 0, "make a new token on the server, or correct user and password", what)
+		return c.failure(refused, 0, "make a new token on the server, or correct user and password", what)
 	case status == http.StatusForbidden:
-		return c.failure(notify.Rejected, 0, "give this account the right to write to the topic, or take another topic", what)
+		return c.failure(refused, 0, "give this account the right to write to the topic, or take another topic", what)
 	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
-		return c.failure(notify.Rejected, 0, "there is no ntfy server at this address: correct url", what)
+		return c.failure(refused, 0, "there is no ntfy server at this address: correct url", what)
 	case status == http.StatusRequestEntityTooLarge:
-		return c.failure(notify.Rejected, 0, "the server allows shorter messages only: raise its message-size-limit", what)
+		return c.failure(refused, 0, "the server allows shorter messages only: raise its message-size-limit", what)
 	case status == http.StatusTooManyRequests:
 		if wait == 0 {
 			wait = map[int]time.Duration{
@@ -232,7 +238,7 @@ func (c *Channel) refusal(resp *http.Response, text []byte) error {
 	case status >= 300 && status < 400:
 		return c.redirect(resp, what)
 	default:
-		return c.failure(notify.Rejected, 0, "correct url", what)
+		return c.failure(refused, 0, "correct url", what)
 	}
 }
 

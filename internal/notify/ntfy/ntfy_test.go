@@ -116,6 +116,9 @@ func TestConforms(t *testing.T) {
 						"401": {Do: answer(401, "", "", `{"code":40101,"error":"unauthorized"}`), Want: notify.Rejected},
 						"403": {Do: answer(403, "", "", `{"code":40301,"error":"forbidden"}`), Want: notify.Rejected},
 						"404": {Do: answer(404, "", "", `{"code":40401,"error":"page not found"}`), Want: notify.Rejected},
+						"401 of a proxy": {Do: answer(401, "", "", "<html>log in</html>"), Want: notify.Failed},
+						"403 of a proxy": {Do: answer(403, "", "", "<html>just a moment</html>"), Want: notify.Failed},
+						"404 of a proxy": {Do: answer(404, "", "", "404 page not found"), Want: notify.Failed},
 						"413": {Do: answer(413, "", "", `{"code":41303,"error":"JSON body too large"}`), Want: notify.Rejected},
 						"429": {Do: answer(429, "", "", "slow down"), Want: notify.Throttled},
 						"429 in seconds": {

@@ -321,6 +321,31 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// TestSettledMeanwhile covers somebody who meets the target while the service is down: nobody wants to hear of it then.
+func TestSettledMeanwhile(t *testing.T) {
+	c := &channel{say: slices.Repeat([]error{failure(notify.Failed, 0)}, 3)}
+	w := newWorld(t, map[string]notify.Channel{"phone": c})
+	w.queue(t, []string{"phone"}, nudges.Behind)
+	for range 3 {
+		w.deliver(t)
+		w.clock.advance(2 * time.Minute)
+	}
+	day := walking.DayOf(2026, 11, 21)
+	met := nudges.Decision{
+		Rule: nudges.Behind, Reason: nudges.TargetMet, Day: day, Key: nudges.Key(nudges.Behind, day), At: w.clock.Now(),
+	}
+	if err := w.store.PutDecisions(t.Context(), w.person, []nudges.Decision{met}, []string{"phone"}, w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		w.deliver(t)
+		w.clock.advance(10 * time.Minute)
+	}
+	if got := w.deliveries(t); len(c.sent()) != 3 || got[0].Outcome != notify.Expired || !got[0].Due.IsZero() {
+		t.Errorf("sent %v, ended as %+v", c.sent(), got)
+	}
+}
+
 // TestKilled covers a delivery that had begun when walkd was killed: it is sent again only if that does no harm.
 func TestKilled(t *testing.T) {
 	for _, test := range []struct {

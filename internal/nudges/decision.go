@@ -50,6 +50,9 @@ const (
 	DayLimit Reason = "day-limit"
 )
 
+// Settles reports whether r puts an end to the cause itself, so that what is still on its way about it is of no more use.
+func (r Reason) Settles() bool { return r == Limited || r == Invalid || r == TargetMet }
+
 // A Decision is what one rule says of a Situation.
 type Decision struct {
 	Rule   Rule

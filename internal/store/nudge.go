@@ -22,7 +22,8 @@ const silenceKept = 400 * 24 * time.Hour
 
 // PutDecisions takes in what was decided for a person. It logs each decision whose day, reason, or whether to send,
 // differs from what was logged last of its rule. One to send is queued with one delivery for each of channels, unless
-// its Key was queued before, and its day becomes due for projection. Without channels it is only logged. What changes
+// its Key was queued before, and its day becomes due for projection. Without channels it is only logged. One to stay
+// silent whose Reason Settles the cause makes its message expire, as far as that has not been delivered. What changes
 // nothing writes nothing.
 func (s *Store) PutDecisions(ctx context.Context, personID int64, ds []nudges.Decision, channels []string,
 	now time.Time,
@@ -76,7 +77,13 @@ func putDecision(ctx context.Context, tx *sql.Tx, personID int64, d nudges.Decis
 	if err := tx.QueryRowContext(ctx, `INSERT INTO decision
 		(person_id, rule, day, at_ms, send, reason, why, key, queued, expires_ms, message)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, personID, d.Rule, d.Day, d.At.UnixMilli(), d.Send, d.Reason,
-		d.Why, d.Key, queue, nullTime(d.Expires), message).Scan(&id); err != nil || !queue {
+		d.Why, d.Key, queue, nullTime(d.Expires), message).Scan(&id); err != nil {
+		return false, err
+	}
+	if !queue {
+		if !d.Send && d.Reason.Settles() {
+			err = expire(ctx, tx, personID, d.Key, now)
+		}
 		return err == nil, err
 	}
 	for _, c := range channels {
@@ -86,6 +93,24 @@ func putDecision(ctx context.Context, tx *sql.Tx, personID int64, d nudges.Decis
 		}
 	}
 	return true, markDue(ctx, tx, personID, d.Day, now)
+}
+
+// expire makes a message expire now that is still on its way, and with it become due: whoever delivers notes its end.
+func expire(ctx context.Context, tx *sql.Tx, personID int64, key string, now time.Time) error {
+	var id int64
+	err := tx.QueryRowContext(ctx, `UPDATE decision SET expires_ms = min(?3, coalesce(expires_ms, ?3))
+		WHERE person_id = ?1 AND key = ?2 AND queued = 1
+		AND EXISTS (SELECT 1 FROM delivery v WHERE v.decision_id = decision.id AND v.due_ms IS NOT NULL)
+		RETURNING id`, personID, key, now.UnixMilli()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE delivery SET due_ms = min(due_ms, ?) WHERE decision_id = ? AND due_ms IS NOT NULL",
+		now.UnixMilli(), id)
+	return err
 }
 
 // markDue marks a day as due for projection.
@@ -100,21 +125,22 @@ func markDue(ctx context.Context, tx *sql.Tx, personID int64, d walking.Day, now
 // becomes due when its message expires, if it is not before.
 func (r *Reader) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]notify.Delivery, error) {
 	var out []notify.Delivery
-	err := query(ctx, r.q(), `SELECT v.id, d.person_id, v.channel, d.message, v.attempts, v.begun_ms, v.due_ms
-		FROM delivery v JOIN decision d ON d.id = v.decision_id WHERE v.due_ms <= ? ORDER BY v.due_ms, v.id LIMIT ?`,
+	err := query(ctx, r.q(), `SELECT v.id, d.person_id, v.channel, d.message, v.attempts, v.begun_ms, v.due_ms,
+		d.expires_ms FROM delivery v JOIN decision d ON d.id = v.decision_id WHERE v.due_ms <= ? ORDER BY v.due_ms, v.id LIMIT ?`,
 		[]any{now.UnixMilli(), limit}, func(scan func(...any) error) error {
 			var (
-				v          notify.Delivery
-				message    []byte
-				begun, due sql.NullInt64
+				v                   notify.Delivery
+				message             []byte
+				begun, due, expires sql.NullInt64
 			)
-			if err := scan(&v.ID, &v.PersonID, &v.Channel, &message, &v.Attempts, &begun, &due); err != nil {
+			if err := scan(&v.ID, &v.PersonID, &v.Channel, &message, &v.Attempts, &begun, &due, &expires); err != nil {
 				return err
 			}
 			v.Begun, v.Due = timeOf(begun), timeOf(due)
 			if err := json.Unmarshal(message, &v.Message); err != nil {
 				return err
 			}
+			v.Message.Expires = timeOf(expires) // can have come earlier
 			out = append(out, v)
 			return nil
 		})

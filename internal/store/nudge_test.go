@@ -310,6 +310,49 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
+// TestSettledMessagesExpire covers messages that wait to be sent when what they tell of is settled.
+func TestSettledMessagesExpire(t *testing.T) {
+	for reason, want := range map[nudges.Reason]time.Duration{
+		nudges.TargetMet: 40 * time.Minute, nudges.Limited: 40 * time.Minute, nudges.Invalid: 40 * time.Minute,
+		nudges.AlreadySent: 3 * time.Hour, nudges.StaleData: 3 * time.Hour,
+	} {
+		t.Run(string(reason), func(t *testing.T) {
+			s := open(t, t.TempDir())
+			p := person(t, s)
+			decide(t, s, p, []string{"phone", "mail"}, nudge(noon))
+			for _, d := range due(t, s, noon) {
+				if err := s.BeginDelivery(t.Context(), d.ID, noon); err != nil {
+					t.Fatal(err)
+				}
+				outcome, again := notify.Failed, noon.Add(time.Hour)
+				if d.Channel == "mail" {
+					outcome, again = notify.Delivered, time.Time{}
+				}
+				if err := s.EndDelivery(t.Context(), d.ID, outcome, notify.Receipt{}, "", again, noon); err != nil {
+					t.Fatal(err)
+				}
+			}
+			later := noon.Add(40 * time.Minute)
+			decide(t, s, p, []string{"phone", "mail"}, silence(later, reason))
+			got := due(t, s, noon.Add(time.Hour))
+			if len(got) != 1 || got[0].Channel != "phone" || !got[0].Message.Expires.Equal(noon.Add(want)) {
+				t.Errorf("due %+v, want what expires after %s", got, want)
+			}
+			if got := len(due(t, s, later)); got != 1 && want < time.Hour {
+				t.Errorf("%d are due at once, want 1", got)
+			}
+			// Another day has nothing to do with it.
+			decide(t, s, p, []string{"phone"}, nudge(noon.AddDate(0, 0, 1)))
+			decide(t, s, p, []string{"phone"}, silence(noon.AddDate(0, 0, 2), reason))
+			for _, d := range due(t, s, noon.AddDate(0, 0, 1)) {
+				if d.Due.Equal(noon.AddDate(0, 0, 1)) && !d.Message.Expires.Equal(noon.AddDate(0, 0, 1).Add(3*time.Hour)) {
+					t.Errorf("of the next day: %+v", d)
+				}
+			}
+		})
+	}
+}
+
 // TestDueDeliveriesInOrder asks for a few of many.
 func TestDueDeliveriesInOrder(t *testing.T) {
 	s := open(t, t.TempDir())

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +96,13 @@ func newAccount(c Config, connect string) *account {
 		key: store.AccountKey{Source: c.Source},
 	}
 	if auth, ok := c.Provider.(ingest.Authorizer); ok {
-		a.auth, a.secret.fixed = auth, auth.Secrets
+		a.auth = auth
+		a.secret.fixed = func() []string {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			t, pending := a.grant.token, a.grant.pending
+			return append(slices.Clone(auth.Secrets()), t.Access, t.Refresh, pending.Access, pending.Refresh)
+		}
 	}
 	return a
 }

@@ -9,7 +9,7 @@ import (
 
 // A redactor knows the secrets of an account and takes them out of texts.
 type redactor struct {
-	fixed func() []string // may be nil
+	fixed func() []string // those that are in the config or in use; may be nil
 	mu    sync.Mutex
 	seen  []string // tokens, codes and verifiers, the newest last
 }
@@ -25,8 +25,8 @@ func (r *redactor) add(secrets ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range secrets {
-		if len(s) >= shortSecret && !slices.Contains(r.seen, s) {
-			r.seen = append(r.seen, s)
+		if len(s) >= shortSecret {
+			r.seen = append(slices.DeleteFunc(r.seen, func(o string) bool { return o == s }), s)
 		}
 	}
 	r.seen = r.seen[max(0, len(r.seen)-maxSecrets):]

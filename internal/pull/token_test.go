@@ -306,3 +306,40 @@ func TestFilesArePrivate(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
+
+// The refresh token of a service that does not rotate it is the oldest secret of all, and the last to be shown.
+func TestOldSecretsStaySecret(t *testing.T) {
+	r := begun(t, minutelyRig)
+	for range 80 {
+		r.later(2 * time.Hour) // renews
+	}
+	for range 80 {
+		if _, err := r.Begin(t.Context(), "alex", "watch"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []string
+	r.service.lock(func() { all = append(all, r.service.secrets...) })
+	var refresh string
+	for _, s := range all {
+		if strings.HasPrefix(s, "refresh") {
+			refresh = s
+		}
+	}
+	r.service.lock(func() {
+		r.service.fault = func(w http.ResponseWriter, q *http.Request) bool {
+			if q.URL.Path != "/probe" {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"Tell":"it went wrong for ` + refresh + ` and ` + q.Header.Get("Authorization") + `"}`))
+			return true
+		}
+	})
+	r.later(30 * time.Minute) // without a renewal
+	s := r.state()
+	if s.Problem == nil || !strings.Contains(s.Problem.Text, "it went wrong") {
+		t.Fatalf("%+v", s.Problem)
+	}
+	r.noLeaks()
+}

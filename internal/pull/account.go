@@ -44,7 +44,7 @@ type memory struct {
 	Polled   time.Time   `json:"polled,omitzero"`   // when it was last its turn
 	Success  time.Time   `json:"success,omitzero"`  // when a poll last ended well
 	Data     time.Time   `json:"data,omitzero"`     // when all data that was due was last fetched
-	Synced   time.Time   `json:"synced,omitzero"`   // what the probe said before that
+	Synced   time.Time   `json:"synced,omitzero"`   // what the probe last told when data was then fetched
 	Probed   time.Time   `json:"probed,omitzero"`   // what the probe said last
 	Sessions time.Time   `json:"sessions,omitzero"` // when sessions were last fetched
 	Week     walking.Day `json:"week,omitzero"`     // of the last look back over eight days

@@ -500,3 +500,31 @@ func TestSyncedThroughWaits(t *testing.T) {
 		t.Errorf("synced through %s, want %s", got, want)
 	}
 }
+
+// A device that is not used any more costs no more from day to day.
+func TestAbandonedDevice(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.backfill(1000)
+	var last int
+	for d := range 100 {
+		r.now.add(24 * time.Hour)
+		r.poll()
+		r.backfill(1000)
+		if n := len(r.service.askedData()); d%7 == 3 {
+			last = n
+		}
+	}
+	if last > 6 {
+		t.Errorf("after 100 days without a sync a day takes %d requests, want a probe and a look back", last)
+	}
+	// It is used again, and brings what it has counted since; the service forgets it for a while.
+	for _, d := range []int{1, 50, 90, 99} {
+		r.service.walk(noon.Add(days(d)), 10, 100)
+	}
+	r.service.lock(func() { r.service.synced = time.Time{} })
+	r.now.add(time.Hour)
+	r.poll()
+	r.later(time.Hour)
+	r.backfill(1000)
+	r.same()
+}

@@ -131,7 +131,10 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 	}
 	cost := l.sent() - before
 	return t, p.ended(ctx, a, func(m *memory) {
-		m.Polled, m.Success, m.Data, m.Synced, m.Probed, m.Cursor = now, now, now, synced, synced, pl.cursor
+		m.Polled, m.Success, m.Data, m.Probed, m.Cursor = now, now, now, synced, pl.cursor
+		if !synced.IsZero() {
+			m.Synced = synced
+		}
 		if pl.sessions {
 			m.Sessions = now
 		}
@@ -206,7 +209,9 @@ func newPlan(spec ingest.Spec, person store.Person, m memory, synced, now time.T
 			from = t
 		}
 	}
-	if !m.Synced.IsZero() {
+	// A device that has synced since can bring all that it has counted since the sync before. One that has not brings
+	// nothing, however long that goes on.
+	if !m.Synced.IsZero() && !synced.IsZero() && !synced.Equal(m.Synced) {
 		reach(m.Synced.Add(-overlap))
 	}
 	if !m.Data.IsZero() {

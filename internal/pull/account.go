@@ -32,11 +32,12 @@ type account struct {
 	busy                   chan struct{} // holds one element while somebody polls or syncs
 	renewal                chan struct{} // holds one element while somebody looks at or renews the token
 
-	mu     sync.Mutex // guards what follows
-	loaded bool
-	key    store.AccountKey
-	grant  grant
-	mem    memory
+	mu       sync.Mutex // guards what follows
+	loaded   bool
+	key      store.AccountKey
+	grant    grant
+	consents int // given since the start
+	mem      memory
 }
 
 // memory is what is kept of an account, as JSON. Instants are on the domain clock unless they say otherwise.
@@ -164,6 +165,13 @@ func (a *account) isConnected() bool {
 	return a.auth == nil || a.grant.connected
 }
 
+// consent returns a number that stands for the consent in force.
+func (a *account) consent() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.consents
+}
+
 func (a *account) memory() memory {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -272,8 +280,9 @@ func (a *account) delay(e *ingest.Error, failures int) time.Duration {
 	return max(backoff, pause)
 }
 
-// failed notes that an account could not be asked, or not backfilled, and returns err as settled. It says so once.
-func (p *Puller) failed(ctx context.Context, a *account, why purpose, err error) error {
+// failed notes that an account could not be asked, or not backfilled, with a consent, and returns err as settled. It
+// says so once. That a consent is no good is not noted if another has been given since.
+func (p *Puller) failed(ctx context.Context, a *account, why purpose, consent int, err error) error {
 	var (
 		e    *ingest.Error
 		held *unsent
@@ -281,6 +290,9 @@ func (p *Puller) failed(ctx context.Context, a *account, why purpose, err error)
 	ours := errors.As(err, &held)
 	if err = a.settle(ctx, err); !errors.As(err, &e) {
 		return err // nobody's failure
+	}
+	if e.Class == ingest.Auth && a.consent() != consent {
+		return err
 	}
 	now, wall := p.o.Clock.Now(), p.o.Wall.Now()
 	begun := false

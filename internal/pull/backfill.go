@@ -62,12 +62,13 @@ func (p *Puller) backfillAll(ctx context.Context, changed map[int64]bool) (moved
 			continue
 		}
 		var t tally
+		consent := a.consent()
 		err := p.guard(ctx, a, func() (err error) {
 			t, err = p.backfillOne(ctx, a, person, *m.History)
 			return err
 		})
 		if err != nil {
-			if err = p.failed(ctx, a, backfilling, err); isBroken(ctx, err) {
+			if err = p.failed(ctx, a, backfilling, consent, err); isBroken(ctx, err) {
 				return moved, true, again, err
 			}
 		} else {

@@ -115,21 +115,21 @@ func (p *Puller) Finish(ctx context.Context, redirected string) (Connected, erro
 	}, nil
 }
 
-// adopt stores a new grant and lets the account begin with it.
+// adopt stores a new grant and lets the account begin with it. The end of ctx does not break that off: the code is used,
+// and the grant before may have ended with it.
 func (p *Puller) adopt(ctx context.Context, a *account, token ingest.Token) error {
+	ctx = context.WithoutCancel(ctx)
 	if err := acquire(ctx, a.renewal); err != nil { // a renewal under way would overwrite it
 		return err
 	}
 	defer func() { <-a.renewal }()
-	ctx = context.WithoutCancel(ctx)
-	if err := p.o.Store.PutToken(ctx, a.key, a.Kind, a.auth.Application(), token); err != nil {
-		return &storeError{err}
-	}
 	a.mu.Lock()
 	before := a.grant
-	a.grant = grant{connected: true, token: token, issued: p.o.Wall.Now()}
+	a.consents++
 	a.mu.Unlock()
-	return p.change(ctx, a, func(m *memory) {
+	// First what was wrong is forgotten: after a crash in between, the consent from before is refused once more. The
+	// other way round nobody would try the new one.
+	err := p.change(ctx, a, func(m *memory) {
 		mended(m)
 		m.Polled = time.Time{}
 		if h := m.History; h != nil {
@@ -139,6 +139,16 @@ func (p *Puller) adopt(ctx context.Context, a *account, token ingest.Token) erro
 			m.History = nil // there may be more to see now
 		}
 	})
+	if err != nil {
+		return err
+	}
+	if err := p.o.Store.PutToken(ctx, a.key, a.Kind, a.auth.Application(), token); err != nil {
+		return &storeError{err}
+	}
+	a.mu.Lock()
+	a.grant = grant{connected: true, token: token, issued: p.o.Wall.Now()}
+	a.mu.Unlock()
+	return nil
 }
 
 func sameScopes(a, b []string) bool {

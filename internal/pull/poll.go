@@ -65,7 +65,7 @@ func (p *Puller) poll(ctx context.Context, a *account, person store.Person, l *l
 		}
 	}
 	var t tally
-	before := l.sent()
+	before, consent := l.sent(), a.consent()
 	err := p.guard(ctx, a, func() (err error) {
 		t, err = p.ask(ctx, a, person, l)
 		return err
@@ -76,7 +76,7 @@ func (p *Puller) poll(ctx context.Context, a *account, person store.Person, l *l
 			a.mem.count(l.sent()-before, p.o.Wall.Now())
 			a.mu.Unlock()
 		}
-		return t, p.failed(ctx, a, l.purpose, err)
+		return t, p.failed(ctx, a, l.purpose, consent, err)
 	}
 	return t, nil
 }

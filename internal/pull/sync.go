@@ -155,12 +155,13 @@ func (p *Puller) syncWindow(ctx context.Context, a *account, person store.Person
 	}
 	defer func() { <-a.busy }()
 	var t tally
+	consent := a.consent()
 	err := p.guard(ctx, a, func() (err error) {
 		t, err = p.fetchPast(ctx, a, person, a.asks, w)
 		return err
 	})
 	if err != nil {
-		return t, p.failed(ctx, a, asked, err)
+		return t, p.failed(ctx, a, asked, consent, err)
 	}
 	if a.memory().Problem != nil {
 		var before *Problem

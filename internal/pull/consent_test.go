@@ -165,3 +165,16 @@ func (r *rig) token() string {
 	}
 	return kept[0].Token.Access
 }
+
+// A consent that allows more is made use of at once.
+func TestConnectForMore(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.backfill(1000)
+	r.service.lock(func() { r.service.scope = "steps walks more" })
+	r.now.add(time.Hour) // the device has not synced since
+	r.connect()
+	r.poll()
+	if s := r.state(); s.Backfill == nil || s.Backfill.Done {
+		t.Errorf("%+v, want the history to begin anew", s.Backfill)
+	}
+}

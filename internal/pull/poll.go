@@ -226,7 +226,7 @@ func newPlan(spec ingest.Spec, person store.Person, m memory, synced, now time.T
 	if pl.month && !m.Data.IsZero() {
 		reach(now.Add(-monthBack))
 	}
-	pl.sessions = pl.far || m.Sessions.IsZero() || m.Sessions.After(now) ||
+	pl.sessions = pl.far || m.History == nil || m.Sessions.IsZero() || m.Sessions.After(now) ||
 		now.Sub(m.Sessions) >= sessionsEvery
 	if oldest := now.Add(-longestGap); from.Before(oldest) {
 		first, last := daysOf(person.Zones, from, oldest)
@@ -240,7 +240,7 @@ func newPlan(spec ingest.Spec, person store.Person, m memory, synced, now time.T
 
 // wanted reports whether a poll is to fetch data.
 func wanted(pl plan, person store.Person, m memory, synced, now time.Time) bool {
-	if m.Data.IsZero() || m.Data.After(now) || pl.week || pl.month {
+	if m.Data.IsZero() || m.Data.After(now) || m.History == nil || pl.week || pl.month {
 		return true
 	}
 	if _, night := quietAt(person.Zones, person.Quiet, now); night && now.Sub(m.Data) < nightDataAge {

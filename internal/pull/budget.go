@@ -13,7 +13,7 @@ import (
 
 const (
 	backfillShare = 0.7              // of each limit: the rest is kept for polls
-	patience      = 90 * time.Second // how long backfilling waits for its share within a fetch
+	patience      = 90 * time.Second // how long backfilling, or a person, waits for a share within a fetch
 	ownLimit      = "polls a day"    // the name of Options.Daily
 )
 
@@ -32,6 +32,7 @@ type budget struct {
 	puller  *Puller
 	account *account
 	purpose purpose
+	renewal bool // never waits: everybody waits for it
 	sent    *atomic.Int64
 	next    http.RoundTripper
 }
@@ -69,7 +70,7 @@ func (b budget) spend(ctx context.Context) error {
 			return &storeError{err}
 		case wait <= 0:
 			return nil
-		case b.purpose == polling || wait > patience:
+		case b.purpose == polling || b.renewal || wait > patience:
 			return &unsent{failure{&ingest.Error{
 				Class: ingest.Throttled, RetryAfter: wait,
 				Err: fmt.Errorf("as many requests are made as the limits allow; more in %s", wait.Round(time.Second)),

@@ -31,7 +31,8 @@ const (
 type lane struct {
 	purpose  purpose
 	source   ingest.Source
-	access   *http.Client // to the token endpoint: without a token
+	access   *http.Client // to the token endpoint, for renewals: without a token
+	exchange *http.Client // to the token endpoint, for codes
 	requests atomic.Int64 // to the source
 	renewals atomic.Int64 // to the token endpoint
 }
@@ -42,14 +43,15 @@ func (l *lane) sent() int { return int(l.requests.Load() + l.renewals.Load()) }
 func (p *Puller) newLane(a *account, why purpose) *lane {
 	l := &lane{purpose: why}
 	var base http.RoundTripper = limits{next: p.o.Transport, timeout: p.o.Timeout}
-	budgeted := func(sent *atomic.Int64) http.RoundTripper {
+	budgeted := func(sent *atomic.Int64, renewal bool) http.RoundTripper {
 		return counter{
 			counts: p.counts, kind: a.Kind,
-			next: budget{puller: p, account: a, purpose: why, sent: sent, next: base},
+			next: budget{puller: p, account: a, purpose: why, renewal: renewal, sent: sent, next: base},
 		}
 	}
-	l.access = &http.Client{Transport: budgeted(&l.renewals), CheckRedirect: sameHost}
-	chain := budgeted(&l.requests)
+	l.access = &http.Client{Transport: budgeted(&l.renewals, true), CheckRedirect: sameHost}
+	l.exchange = &http.Client{Transport: budgeted(&l.renewals, false), CheckRedirect: sameHost}
+	chain := budgeted(&l.requests, false)
 	if a.auth != nil {
 		chain = bearer{puller: p, account: a, lane: l, next: chain}
 	}

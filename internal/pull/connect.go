@@ -95,7 +95,7 @@ func (p *Puller) Finish(ctx context.Context, redirected string) (Connected, erro
 		return Connected{}, errors.New("the address holds no code: paste all of it, or connect again")
 	}
 	a.secret.add(code)
-	token, err := a.auth.Exchange(ctx, a.asks.access, at.consent, code)
+	token, err := a.auth.Exchange(ctx, a.asks.exchange, at.consent, code)
 	if err = a.settle(ctx, err); err != nil {
 		var e *ingest.Error
 		if !errors.As(err, &e) || e.Class == ingest.Transient || e.Class == ingest.Throttled {

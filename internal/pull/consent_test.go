@@ -15,8 +15,6 @@ import (
 	"github.com/walkd/walkd/internal/store"
 )
 
-
-
 // What goes wrong with the consent from before does not stop an account that was connected anew meanwhile.
 func TestConnectAgainDuringAPoll(t *testing.T) {
 	for name, path := range map[string]string{"renewal": "/token", "request": "/probe"} {

@@ -97,17 +97,19 @@ func (p *Puller) access(ctx context.Context, a *account, l *lane, refused string
 	if since := wall.Sub(g.refusedAt); g.refusal != nil && since >= 0 && since < renewPause {
 		return "", g.refusal
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	if !g.kept {
+		asking, cancel := context.WithTimeout(ctx, renewTimeout)
+		defer cancel()
 		var err error
-		if g.pending, err = a.auth.Refresh(ctx, l.access, g.token); err != nil {
-			return p.notRenewed(ctx, a, g, refused, err)
+		if g.pending, err = a.auth.Refresh(asking, l.access, g.token); err != nil {
+			return p.notRenewed(asking, a, g, refused, err)
 		}
 		g.kept, g.issued = true, wall
 		a.secret.add(g.pending.Access, g.pending.Refresh)
 	}
-	// A rotated refresh token that is lost cannot be had again, so it is on disk before anything comes of it.
+	// A rotated refresh token that is lost cannot be had again, so it is on disk before anything comes of it, however long
+	// the store is busy.
 	err := p.o.Store.PutToken(ctx, a.key, a.Kind, a.auth.Application(), g.pending)
 	if err == nil {
 		g.token, g.pending, g.kept, g.refusal = g.pending, ingest.Token{}, false, nil

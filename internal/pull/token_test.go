@@ -343,3 +343,31 @@ func TestOldSecretsStaySecret(t *testing.T) {
 	}
 	r.noLeaks()
 }
+
+// A renewal is everybody's: while the backfill has to wait for its share of a limit, it must not hold one up.
+func TestRenewalDoesNotWaitForALimit(t *testing.T) {
+	r := minutelyRig(t)
+	r.accounts[0].Provider.(*minutely).spec.Limits = []ingest.Limit{{Name: "few", Requests: 10, Per: 80 * time.Second}}
+	r.renew()
+	r.service.lock(func() { r.service.life = 20 * time.Second; r.service.synced = noon })
+	r.connect()
+	r.poll()
+	for len(r.state().BudgetLeft) > 0 && r.state().BudgetLeft[1].Left > 3 { // 70 % are for the backfill
+		if err := r.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.now.add(25 * time.Second) // the token has expired
+	began := time.Now()
+	r.backfill(1)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the renewal was held up for %s", took)
+	}
+	s := r.state()
+	if s.Problem == nil || s.Problem.Class != ingest.Throttled {
+		t.Errorf("%+v %+v, want the backfill held up by the limit", s, s.Problem)
+	}
+	if err := r.Probe(t.Context()); err != nil {
+		t.Errorf("others: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/walkd/walkd/internal/walking"
@@ -213,5 +214,5 @@ func minutes(n int) string {
 	return fmt.Sprintf("%d minutes", n)
 }
 
-// upper returns s, which begins with a letter of ASCII, as the beginning of a sentence.
-func upper(s string) string { return string(s[0]&^0x20) + s[1:] }
+// upper returns s, which begins with a letter of ASCII or a figure, as the beginning of a sentence.
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

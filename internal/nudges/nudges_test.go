@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -74,6 +75,13 @@ func TestBehind(t *testing.T) {
 			"79 more fit before 21:30.",
 		expires: at(16, 10), title: "About 79 more minutes today",
 		body: "As of 14:06: no walking is recorded today. Three walks of 30 minutes would take you past your target of 78.",
+	}, {
+		name: "far behind a high target", now: at(12, 0), reason: nudges.BehindPace,
+		change: func(s *nudges.Situation) { s.Today = summary(s.Today.Day, 5, 465, 240) },
+		why: "As of 11:56 about 5 minutes (4 to 6), where about 74 are usual by then on the way to 240; " +
+			"236 more fit before 21:30.",
+		expires: at(14, 0), title: "About 236 more minutes today",
+		body: "As of 11:56: about 5 minutes (4 to 6). 8 walks of 30 minutes would take you past your target of 240.",
 	}, {
 		name: "nearly there", now: at(20, 59), reason: nudges.OnPace, change: walkedBy(80),
 		why: "As of 20:55 about 80 minutes (68 to 92); about 90 are usual by then on the way to 100, and days differ.",
@@ -301,7 +309,7 @@ func drawSituation(t *rapid.T) nudges.Situation {
 		minutes /= 10
 	}
 	wide := rapid.SampledFrom([]float64{0, 0.15, 0.25}).Draw(t, "uncertainty")
-	today := summary(day, minutes, minutes*93, float64(rapid.SampledFrom([]int{1, 78, 100, 125, 1440}).Draw(t, "target")))
+	today := summary(day, minutes, minutes*93, float64(rapid.SampledFrom([]int{1, 78, 100, 125, 240, 1440}).Draw(t, "target")))
 	today.Low, today.High = walking.Round2(today.Walking*(1-wide)), walking.Round2(today.Walking*(1+wide))
 	today.Hours = z.Hours(day)
 	if rapid.IntRange(0, 9).Draw(t, "unworn") == 0 {
@@ -368,7 +376,8 @@ func TestInvariants(t *testing.T) {
 			}
 			sent++
 			today++
-			if d.Title == "" || strings.Contains(d.Title, "\n") || !utf8.ValidString(d.Title+d.Body) || len(d.Body) > 300 {
+			if d.Title == "" || strings.Contains(d.Title, "\n") || !utf8.ValidString(d.Title+d.Body) || len(d.Body) > 300 ||
+				strings.ContainsFunc(d.Title+d.Body+d.Why, unicode.IsControl) {
 				t.Fatalf("not a message: %q %q", d.Title, d.Body)
 			}
 			useful := walking.Window{Start: s.Now, End: d.Expires}

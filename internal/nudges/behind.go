@@ -122,7 +122,7 @@ func (f *figures) judge(s Situation, key string) (Reason, string) {
 	case f.missing <= 0:
 		return TargetMet, fmt.Sprintf("%s, more than the target of %d.", upper(f.soFar()), f.target)
 	case slices.Contains(s.Sent, key):
-		return AlreadySent, "You were told today."
+		return AlreadySent, "There is a message about it today already."
 	case f.quiet:
 		return QuietHours, "These are your quiet hours, " + s.Quiet.String() + "."
 	case wallTime(s) < s.Settings.BehindFrom:

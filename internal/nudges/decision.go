@@ -32,7 +32,7 @@ const (
 	Invalid Reason = "invalid"
 	// TargetMet: there is nothing left to do.
 	TargetMet Reason = "target-met"
-	// AlreadySent: the person was told of this cause.
+	// AlreadySent: there is a message of this cause, be it that it was delivered, is on its way, or could not be sent.
 	AlreadySent Reason = "already-sent"
 	// QuietHours: the person sleeps.
 	QuietHours Reason = "quiet-hours"
@@ -62,7 +62,7 @@ type Decision struct {
 	Why string
 	// Day is the person's date at At.
 	Day walking.Day
-	// Key is the cause, as made by Key. A person hears of one cause once. It is set for silence as well.
+	// Key is the cause, as made by Key. A person hears of one cause at most once. It is set for silence as well.
 	Key string
 	At  time.Time // UTC: when it was decided
 	// Expires is when the message is of no more use, and is not sent any more; UTC, exclusive, never inside of quiet

@@ -111,7 +111,7 @@ func TestBehind(t *testing.T) {
 		why: "As of 20:56 about 100 minutes (85 to 116); about 90 are usual by then on the way to 100, and days differ.",
 	}, {
 		name: "sent", now: at(20, 0), change: func(s *nudges.Situation) { s.Sent = []string{"behind/2026-11-21"} },
-		reason: nudges.AlreadySent, why: "You were told today.",
+		reason: nudges.AlreadySent, why: "There is a message about it today already.",
 	}, {
 		name: "quiet", now: at(21, 30), reason: nudges.QuietHours, why: "These are your quiet hours, 21:30-08:00.",
 	}, {
@@ -168,6 +168,21 @@ func TestBehind(t *testing.T) {
 			"39 more fit before 00:00.",
 		expires: at(23, 11).Add(15 * time.Second), title: "About 39 more minutes today",
 		body: "As of 22:41: about 62 minutes (53 to 71). Two walks of 20 minutes would take you past your target of 100.",
+	}, {
+		name: "synced by a clock that is ahead", now: at(20, 0), reason: nudges.BehindPace,
+		change: func(s *nudges.Situation) { s.Streams[0].SyncedThrough = at(20, 8) },
+		why: "As of 20:00 about 62 minutes (53 to 71), where about 86 are usual by then on the way to 100; " +
+			"39 more fit before 21:30.",
+		expires: at(20, 41).Add(15 * time.Second), title: "About 39 more minutes today",
+		body: "As of 20:00: about 62 minutes (53 to 71). Two walks of 20 minutes would take you past your target of 100.",
+	}, {
+		name: "synced before midnight", now: at(0, 10), reason: nudges.OnPace,
+		change: func(s *nudges.Situation) {
+			s.Today = summary(s.Today.Day, 0.3, 24, 100)
+			s.Quiet, s.Settings.BehindFrom = walking.WallRange{From: 60, To: 480}, 0
+			s.Streams[0].SyncedThrough = at(23, 50).AddDate(0, 0, -1)
+		},
+		why: "As of 23:50 no walking is recorded today; about 0 are usual by then on the way to 100, and days differ.",
 	}, {
 		name: "day limit", now: at(20, 0), reason: nudges.DayLimit,
 		change: func(s *nudges.Situation) {
@@ -274,6 +289,19 @@ func TestClocks(t *testing.T) {
 				t.Errorf("%s until %s (%s), want %s until %s", d.Reason, d.Expires, d.Why, test.reason, test.expires)
 			}
 		})
+	}
+}
+
+// TestFirstPieceOfADay: before a flight to yesterday there is time until midnight, and not until the date ends for good.
+func TestFirstPieceOfADay(t *testing.T) {
+	auckland, la := zone(t, "Pacific/Auckland"), zone(t, "America/Los_Angeles")
+	s := situation(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)) // 23:00 in Auckland
+	s.Zones = walking.NewTimeline(auckland,
+		walking.ZoneChange{From: time.Date(2026, 11, 20, 19, 0, 0, 0, time.UTC), Zone: la})
+	s.Quiet = walking.WallRange{}
+	s.Today = summary(walking.DayOf(2026, 11, 20), 4, 400, 100)
+	if got := nudges.Decide(s)[0]; got.Reason != nudges.NotReachable || !strings.HasSuffix(got.Why, "before 00:00.") {
+		t.Errorf("%s: %s", got.Reason, got.Why)
 	}
 }
 

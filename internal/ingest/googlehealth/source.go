@@ -91,7 +91,7 @@ func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record,
 			return nil
 		}
 		if err := ingest.CheckRecord(rec, r.Now); err != nil {
-			left.add(err)
+			left.add(rec.Start, err)
 			return nil
 		}
 		records = append(records, rec)
@@ -128,12 +128,12 @@ func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Ses
 			// The walk may still be right where its steps are not.
 			ses.Steps, ses.HasSteps = 0, false
 			if ingest.CheckSession(ses, r.Now) == nil {
-				left.add(err)
+				left.add(ses.Start, err)
 				err = nil
 			}
 		}
 		if err != nil {
-			left.add(err)
+			left.add(ses.Start, err)
 			return nil
 		}
 		sessions = append(sessions, ses)
@@ -167,6 +167,7 @@ type leftOver struct {
 	what string
 	r    ingest.Request
 	n    int
+	late int // of n, what has not begun yet by the clock here
 }
 
 func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
@@ -177,8 +178,11 @@ func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *le
 	return &leftOver{log: log.With("source", s.p.source), ctx: ctx, what: what, r: r}
 }
 
-func (l *leftOver) add(reason error) {
+func (l *leftOver) add(start time.Time, reason error) {
 	l.n++
+	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
+		l.late++
+	}
 	l.log.DebugContext(l.ctx, "what Google Health says cannot be", "what", l.what, "err", reason)
 }
 
@@ -186,6 +190,10 @@ func (l *leftOver) tell() {
 	if l.n > 0 {
 		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
 			"from", instant(l.r.Window.Start), "to", instant(l.r.Window.End))
+	}
+	if l.late > 0 {
+		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or else that of the device",
+			"what", l.what, "count", l.late, "now", instant(l.r.Now))
 	}
 }
 

@@ -302,6 +302,8 @@ func TestImpossiblePointsAreLeftOut(t *testing.T) {
 	if d := diff([]string{
 		"level=WARN msg=\"left out what cannot be\" source=watch what=\"data points\" count=5 " +
 			"from=2026-11-01T23:00:00Z to=2026-11-02T23:00:00Z\n",
+		"level=WARN msg=\"some of it lies in the future: set the clock of this machine, or else that of the device\" " +
+			"source=watch what=\"data points\" count=1 now=2026-11-02T12:00:00Z\n",
 		"level=WARN msg=\"left out what cannot be\" source=watch what=exercises count=4 " +
 			"from=2026-11-01T23:00:00Z to=2026-11-02T23:00:00Z\n",
 	}, warned); d != "" {

@@ -422,6 +422,25 @@ func TestThrottledHoldsTheChannel(t *testing.T) {
 	}
 }
 
+// TestExpiredWhileHeld: what is of no more use is noted as such while the service still wants to be left alone.
+func TestExpiredWhileHeld(t *testing.T) {
+	c := &channel{say: []error{failure(notify.Throttled, 24*time.Hour)}}
+	w := newWorld(t, map[string]notify.Channel{"phone": c})
+	w.queue(t, []string{"phone"}, "a", "b")
+	w.deliver(t)
+	w.clock.advance(2 * time.Hour)
+	w.wall.advance(2 * time.Hour)
+	w.deliver(t)
+	var got []notify.Outcome
+	for _, d := range w.deliveries(t) {
+		got = append(got, d.Outcome)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]notify.Outcome{notify.Expired, notify.Throttled}, got); diff != "" || len(c.sent()) != 1 {
+		t.Errorf("sent %v, ended as (-want +got):\n%s", c.sent(), diff)
+	}
+}
+
 // TestInterruptedBySIGTERM: what had not gone out is tried at the next start, and noted although the context has ended.
 func TestInterruptedBySIGTERM(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

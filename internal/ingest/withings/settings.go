@@ -1,0 +1,86 @@
+package withings
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/walkd/walkd/internal/ingest"
+)
+
+// Settings are the keys of a source of the kind withings in the config.
+type Settings struct {
+	ClientID     string `toml:"client_id"`
+	ClientSecret string `json:"-" toml:"client_secret,secret"`
+	// RedirectURL is where Withings sends the browser after consent, as registered for the application.
+	RedirectURL string `toml:"redirect_url"`
+	// The addresses of Withings' servers; others are for tests and the demo. The token endpoint is part of the API.
+	APIURL  string `toml:"api_url"`
+	AuthURL string `toml:"auth_url"`
+}
+
+// Defaults returns the settings of a config that says nothing.
+func Defaults() *Settings {
+	return &Settings{
+		RedirectURL: "http://localhost:8098/oauth/callback",
+		APIURL:      "https://wbsapi.withings.net",
+		AuthURL:     "https://account.withings.com/oauth2_user/authorize2",
+	}
+}
+
+// Format writes the settings without the secret, whatever the verb.
+func (s Settings) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "withings as "+s.ClientID)
+}
+
+// Check reports what is missing or cannot be: the key, what is wrong and what is wanted.
+func (s *Settings) Check(report func(key, what, want string)) {
+	if s.ClientID == "" {
+		report("client_id", "missing", "the client ID of an application of the Public API: make one at "+
+			"https://developer.withings.com/dashboard, and register "+s.RedirectURL+" as its callback URL")
+	}
+	if s.ClientSecret == "" {
+		report("client_secret", "missing",
+			"the secret that Withings shows for the client ID, as client_secret_file or from the environment")
+	}
+	for _, u := range []struct{ key, value, like string }{
+		{"redirect_url", s.RedirectURL, Defaults().RedirectURL},
+		{"api_url", s.APIURL, Defaults().APIURL},
+		{"auth_url", s.AuthURL, Defaults().AuthURL},
+	} {
+		if what := wrongURL(u.value); what != "" {
+			report(u.key, what, fmt.Sprintf("an https address, or an http one on this machine, like %q", u.like))
+		}
+	}
+}
+
+// wrongURL returns why a URL cannot be used, or "", without showing what may be a secret. Over http tokens and codes
+// travel in the clear, so it has to stay on the machine.
+func wrongURL(value string) string {
+	u, err := url.Parse(value)
+	switch {
+	case strings.Contains(value, "@"):
+		return "the URL holds a user name or password"
+	case err != nil || u.Scheme == "" || u.Hostname() == "":
+		return fmt.Sprintf("%q is not a whole URL", value)
+	case strings.ContainsAny(value, "?#"):
+		return "the URL holds a query or fragment"
+	case u.Scheme == "https":
+		return ""
+	case u.Scheme != "http":
+		return fmt.Sprintf("%q is not an HTTP URL", value)
+	}
+	switch u.Hostname() {
+	case "localhost", "127.0.0.1", "::1":
+		return ""
+	}
+	return fmt.Sprintf("%q is not encrypted and leaves this machine", value)
+}
+
+// Provider returns Withings as one person has configured it under the name of a source.
+func (s *Settings) Provider(source string) ingest.Provider {
+	return &Provider{
+		source: source, settings: *s, api: strings.TrimRight(s.APIURL, "/"), clock: system{}, sent: map[string]sending{},
+	}
+}

@@ -21,18 +21,18 @@ import (
 
 // A soakPlan is how a soak goes.
 type soakPlan struct {
-	seed  uint64
-	first walking.Day   // the day on which walkd begins
-	days  int           // with faults, edits and kills
-	step  time.Duration // between two looks in the quiet days after them
-	kills time.Duration // from one to the next, on average
+	seed    uint64
+	first   walking.Day   // the day on which walkd begins
+	history int           // days of the people before that
+	days    int           // with faults, edits and kills
+	step    time.Duration // between two looks in the quiet days after them
+	kills   time.Duration // from one to the next, on average
 	// How the services answer, see simulate.Plan and healthsim.Options. With zeros the people are real, and have much
 	// more data.
 	zeros, numbers, empty bool
 }
 
 const (
-	soakHistory   = 40 // days of the people before walkd begins
 	soakQuietDays = 35 // after all has happened: longer than any look back
 	// soakLate is the most by which data comes late and is corrected. walkd looks back over thirty days once in seven.
 	soakLate = 22 * 24 * time.Hour
@@ -88,6 +88,12 @@ type citizen struct {
 	config  soakPerson
 	service *healthsim.Service
 	trip    walking.Window
+
+	asked  string // the ID of the last request
+	resent int
+	// The requests of polls in the day since a first one, which is what walkd limits; and the most there were.
+	window     time.Time
+	used, most int
 }
 
 type soakEvent struct {
@@ -128,14 +134,16 @@ func newWorld(t *testing.T, plan soakPlan) *world {
 	for i, p := range []soakPerson{{"alex", "Europe/Oslo"}, {"robin", "America/Los_Angeles"}} {
 		c := &citizen{config: p}
 		c.Person, err = simulate.NewPerson(simulate.Plan{
-			Name: p.Name, Life: life, Home: zone(p.Zone), First: plan.first - soakHistory - walking.Day(11*i), Zeros: plan.zeros && i == 0,
+			Name: p.Name, Life: life, Home: zone(p.Zone), Zeros: plan.zeros && i == 0,
+			First: plan.first - walking.Day(plan.history+11*i),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.service = healthsim.New(healthsim.Options{
 			Now: w.time, Wall: w.time, ClientID: soakClient, ClientSecret: soakSecret, RedirectURLs: []string{soakRedirect},
-			Consent: p.Name, Rotate: i == 1, Numbers: plan.numbers, EmptyFirst: plan.empty && i == 1, Seed: plan.seed + uint64(i),
+			Consent: p.Name, Rotate: i == 1, Numbers: plan.numbers, EmptyFirst: plan.empty && i == 1,
+			Seed: plan.seed + uint64(i),
 		})
 		c.service.Add(c.Person)
 		w.people = append(w.people, c)
@@ -192,11 +200,10 @@ func (w *world) plot(c *citizen) {
 	for at := w.upTo(6 * time.Hour); at < whole; at += w.upTo(8 * time.Hour) {
 		w.at(at, func() { w.edit(c) })
 	}
-	for at := w.upTo(day); at < whole; at += w.upTo(2 * day) {
-		w.at(at, func() { c.service.Break(healthsim.Fault{Kind: healthsim.ExpireTokens}) })
-	}
-	for at := w.upTo(day); at < whole; at += w.upTo(2 * day) {
-		w.at(at, func() { c.service.Break(healthsim.Fault{Kind: healthsim.Unauthorized, Times: 1}) })
+	// Hours apart: an access token that is refused when it has only just been given needs the person.
+	refusals := []healthsim.Fault{{Kind: healthsim.ExpireTokens}, {Kind: healthsim.Unauthorized, Times: 1}}
+	for at, i := w.upTo(day), 0; at < whole; at, i = at+12*time.Hour+w.upTo(day), i+1 {
+		w.at(at, func() { c.service.Break(refusals[i%2]) })
 	}
 	for at := w.upTo(14 * day); at < whole; at += 7*day + w.upTo(14*day) {
 		w.at(at, func() { c.service.Break(healthsim.Fault{Kind: healthsim.Slow, Times: 1}) })
@@ -221,11 +228,12 @@ func (w *world) edit(c *citizen) {
 	}
 }
 
-// happen plans what happens to everybody: faults, kills and the end of both. Every third day is free of faults.
+// happen plans what happens to everybody: faults, kills and the end of both. Every third day is free of faults,
+// beginning with the second.
 func (w *world) happen() {
 	const day = 24 * time.Hour
 	for d := range w.plan.days {
-		faulty := d%3 != 2
+		faulty := d%3 != 1
 		w.count.faulty = append(w.count.faulty, faulty)
 		w.at(time.Duration(d)*day+time.Hour, func() {
 			w.chance = 0
@@ -304,9 +312,28 @@ func (w *world) counting(c *citizen, next http.Handler) http.Handler {
 			w.count.requests[key] = n
 		}
 		n[w.day()]++
+		c.limit(r, w.time())
 		w.mu.Unlock()
 		next.ServeHTTP(rw, r)
 	})
+}
+
+// limit counts the requests of polls as walkd is to limit them.
+func (c *citizen) limit(r *http.Request, now time.Time) {
+	id := r.Header.Get(soakID)
+	again := id != "" && id == c.asked
+	c.asked = id
+	switch {
+	case again:
+		c.resent++
+		return
+	case r.Header.Get(soakPhase) != "poll":
+		return
+	case now.Sub(c.window) >= 24*time.Hour:
+		c.window, c.used = now, 0
+	}
+	c.used++
+	c.most = max(c.most, c.used)
 }
 
 // failing is a person's service. The faults of the API are its own; those of the token endpoint are made here, among

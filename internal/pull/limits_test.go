@@ -2,14 +2,18 @@ package pull_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 	"go.uber.org/goleak"
 )
@@ -223,4 +227,58 @@ func TestRun(t *testing.T) {
 	r.options.Transport.(*http.Transport).CloseIdleConnections()
 	r.service.Close()
 	_ = r.store.Close()
+}
+
+// What is fetched while the store cannot keep it is fetched for nothing, so that is not done every minute.
+func TestStoreInTrouble(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.backfill(1000)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(r.dir, store.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `CREATE TRIGGER trouble BEFORE UPDATE ON account
+		BEGIN SELECT RAISE(ABORT, 'trouble'); END`); err != nil {
+		t.Fatal(err)
+	}
+	r.service.asked()
+	began := r.now.Now()
+	r.now.add(time.Hour)
+	r.service.lock(func() { r.service.synced = r.now.Now() })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	step := func() {
+		for r.now.pending() < 4 { // polling and backfilling wait by two timers each
+			runtime.Gosched()
+		}
+		r.now.add(20 * time.Second)
+	}
+	for r.now.Now().Sub(began) < 3*time.Hour {
+		step()
+	}
+	if n := len(r.service.asked()); n < 4 || n > 60 {
+		t.Errorf("%d requests in two hours while nothing can be kept", n)
+	}
+	if n := strings.Count(r.log.String(), "cannot pull,"); n != 1 {
+		t.Errorf("the log tells of it %d times", n)
+	}
+	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER trouble"); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(r.log.String(), "pulling again") {
+		step()
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// pending returns how many timers have not gone off.
+func (c *clock) pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.timers)
 }

@@ -32,7 +32,9 @@ const (
 	concurrent = 4               // accounts that are polled at once
 	idle       = time.Hour       // until the next poll when there is nothing to poll
 	longestNap = 5 * time.Minute // of Run: machines sleep, and clocks are set
-	afterError = time.Minute     // of the store
+	// After an error of the store, at first and at last. What is fetched for a disk that is full counts as requests.
+	afterError     = time.Minute
+	longestTrouble = 16 * time.Minute
 )
 
 // New returns a Puller for the accounts. Nothing is read or asked yet.
@@ -240,9 +242,9 @@ func (p *Puller) Run(ctx context.Context) error {
 // on the wall.
 func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (domain, wall time.Duration, err error),
 ) error {
-	said := ""
+	said, pause := "", afterError
 	for {
-		domain, wall, err := step()
+		domain, wall, err := p.try(ctx, said != "", step)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -253,13 +255,14 @@ func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (do
 			return err
 		case err != nil:
 			if err.Error() != said {
-				p.o.Log.ErrorContext(ctx, "cannot pull, trying again every minute", "err", err)
+				p.o.Log.ErrorContext(ctx, "cannot pull, trying again, at least every 16 minutes", "err", err)
 			}
 			said = err.Error()
-			domain, wall = idle, afterError
+			domain, wall = idle, pause
+			pause = min(2*pause, longestTrouble)
 		case said != "":
 			p.o.Log.InfoContext(ctx, "pulling again")
-			said = ""
+			said, pause = "", afterError
 		}
 		if domain <= 0 || wall <= 0 {
 			continue
@@ -268,6 +271,17 @@ func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (do
 			return nil
 		}
 	}
+}
+
+// try calls step, but while the store has trouble only if it can be written to: what is fetched could not be kept.
+func (p *Puller) try(ctx context.Context, trouble bool, step func() (domain, wall time.Duration, err error),
+) (domain, wall time.Duration, err error) {
+	if trouble {
+		if err := p.o.Store.Writable(ctx); err != nil {
+			return 0, 0, broken(ctx, err)
+		}
+	}
+	return step()
 }
 
 func (p *Puller) nap(ctx context.Context, wake <-chan struct{}, domain, wall time.Duration) bool {

@@ -167,7 +167,7 @@ func (o *OAuth2) failure(err error, refresh bool, secrets ...string) error {
 	case told.ErrorCode == "invalid_grant":
 		return say(Auth, ConnectAgain, "the code was used already or has expired")
 	case told.ErrorCode == "invalid_client", told.ErrorCode == "unauthorized_client",
-		told.ErrorCode == "" && e.Status == http.StatusUnauthorized:
+		e.Status == http.StatusUnauthorized: // by RFC 6749, it is the client that this is said to
 		return say(Auth, "check client_id and client_secret in the config", "the client ID or its secret is refused")
 	case told.ErrorCode == "access_denied":
 		return say(Auth, ConnectAgain, "access is refused")

@@ -104,6 +104,7 @@ func TestOAuth2Errors(t *testing.T) {
 		{"used", 400, "", `{"error":"invalid_grant"}`, false, ingest.Auth, "used already or has expired", ingest.ConnectAgain, 0},
 		{"secret", 401, "", `{"error":"invalid_client"}`, true, ingest.Auth, "secret is refused", "check client_id", 0},
 		{"secret in 200", 200, "", `{"error":"unauthorized_client"}`, false, ingest.Auth, "secret is refused", "check client_id", 0},
+		{"client deleted", 401, "", `{"error":"deleted_client","error_description":"The OAuth client was deleted."}`, true, ingest.Auth, "The OAuth client was deleted", "check client_id", 0},
 		{"no word", 401, "", ``, false, ingest.Auth, "secret is refused", "check client_id", 0},
 		{"redirect", 400, "", `{"error":"redirect_uri_mismatch"}`, false, ingest.Auth, "redirect URL", "http://localhost/callback", 0},
 		{"redirect in words", 400, "", `{"error":"invalid_grant","error_description":"Redirect_uri differs"}`, false, ingest.Auth, "redirect URL", "http://localhost/callback", 0},

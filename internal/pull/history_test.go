@@ -528,3 +528,19 @@ func TestAbandonedDevice(t *testing.T) {
 	r.backfill(1000)
 	r.same()
 }
+
+// The days that a person has pulled by hand are not counted as empty ones.
+func TestSyncOfARangeInAnEmptyHistory(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.backfill(12) // 168 days without anything; after 182 a history ends
+	r.service.walk(noon.Add(-days(200)), 10, 100)
+	r.service.walk(noon.Add(-days(370)), 10, 100)
+	r.sync(pull.SyncRequest{From: r.day() - 320})
+	r.backfill(1000)
+	r.same()
+}
+
+// day returns today.
+func (r *rig) day() walking.Day {
+	return walking.DayOf(2026, 11, 20) + walking.Day(r.now.Now().Sub(noon)/days(1))
+}

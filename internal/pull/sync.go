@@ -143,7 +143,7 @@ func (p *Puller) reached(ctx context.Context, a *account, first, last walking.Da
 	}
 	return p.change(ctx, a, func(m *memory) {
 		if h := m.History; h != nil && !h.Done && last >= h.From-1 {
-			h.From = min(h.From, first)
+			h.From, h.Empty = min(h.From, first), 0
 		}
 	})
 }

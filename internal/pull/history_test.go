@@ -544,3 +544,17 @@ func TestSyncOfARangeInAnEmptyHistory(t *testing.T) {
 func (r *rig) day() walking.Day {
 	return walking.DayOf(2026, 11, 20) + walking.Day(r.now.Now().Sub(noon)/days(1))
 }
+
+// A sync tells how many days it has asked for, also when the device brings many.
+func TestSyncTellsItsDays(t *testing.T) {
+	r := begun(t, minutelyRig)
+	r.backfill(1000)
+	for range 12 {
+		r.now.add(days(1))
+		r.poll()
+	}
+	r.service.lock(func() { r.service.synced = r.now.Now() })
+	if got := r.sync(pull.SyncRequest{})[0].Days; got < 12 {
+		t.Errorf("%d days, want those since the last sync of the device", got)
+	}
+}

@@ -27,8 +27,9 @@ const (
 
 // tally counts what was pulled.
 type tally struct {
-	records int // and sessions
-	changes store.Changes
+	records     int // and sessions
+	changes     store.Changes
+	first, last walking.Day // that a poll has asked for; zero if it did not come to that
 }
 
 func (t *tally) add(o tally) {
@@ -126,6 +127,7 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 		pl.cursor = next
 	}
 	t, err := p.fetchAll(ctx, a, person, l, pl, synced, now)
+	t.first, t.last = pl.first, pl.last
 	if err != nil {
 		return t, err
 	}
@@ -342,7 +344,7 @@ func (p *Puller) apply(ctx context.Context, a *account, person store.Person, b i
 	if err != nil {
 		return tally{}, stored(ctx, err)
 	}
-	return tally{size(b), changes}, nil
+	return tally{records: size(b), changes: changes}, nil
 }
 
 // stored tells a broken store from a batch that cannot be stored.

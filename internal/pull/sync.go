@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/store"
@@ -79,12 +78,14 @@ func (p *Puller) mayAsk(ctx context.Context, a *account) error {
 func (p *Puller) syncNow(ctx context.Context, a *account, person store.Person, progress func(Progress),
 ) (int, tally, error) {
 	before := a.asks.sent()
-	pl := newPlan(a.spec, person, a.memory(), time.Time{}, p.o.Clock.Now())
 	t, err := p.poll(ctx, a, person, a.asks)
-	days := int(pl.last-pl.first) + 1
+	days := 0
+	if t.last != 0 {
+		days = int(t.last-t.first) + 1
+	}
 	if err == nil && progress != nil {
 		progress(Progress{
-			Person: a.Person, Source: a.Source, Day: pl.first, Done: days, Total: days, Records: t.records,
+			Person: a.Person, Source: a.Source, Day: t.first, Done: days, Total: days, Records: t.records,
 			Requests: a.asks.sent() - before,
 		})
 	}

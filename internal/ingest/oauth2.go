@@ -26,6 +26,8 @@ type OAuth2 struct {
 	AuthParams map[string]string
 	// Service is the provider's name for messages.
 	Service string
+	// NoPKCE leaves PKCE out, for providers that do not document it and could refuse what they do not know.
+	NoPKCE bool
 	// Wall returns the time on the wall, from which the provider's lifetimes count; the system's clock if nil.
 	Wall func() time.Time
 }
@@ -34,7 +36,10 @@ var _ Authorizer = (*OAuth2)(nil)
 
 // ConsentURL implements Authorizer.
 func (o *OAuth2) ConsentURL(c Consent) string {
-	opts := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(c.Verifier)}
+	var opts []oauth2.AuthCodeOption
+	if !o.NoPKCE {
+		opts = append(opts, oauth2.S256ChallengeOption(c.Verifier))
+	}
 	for k, v := range o.AuthParams {
 		opts = append(opts, oauth2.SetAuthURLParam(k, v))
 	}
@@ -45,7 +50,11 @@ func (o *OAuth2) ConsentURL(c Consent) string {
 func (o *OAuth2) Exchange(ctx context.Context, client *http.Client, c Consent, code string) (Token, error) {
 	asked := o.now()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
-	t, err := o.config().Exchange(ctx, code, oauth2.VerifierOption(c.Verifier))
+	var opts []oauth2.AuthCodeOption
+	if !o.NoPKCE {
+		opts = append(opts, oauth2.VerifierOption(c.Verifier))
+	}
+	t, err := o.config().Exchange(ctx, code, opts...)
 	if err != nil {
 		return Token{}, o.failure(err, false, code, c.Verifier)
 	}

@@ -171,3 +171,39 @@ func TestOAuth2NoAnswer(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestOAuth2WithoutPKCE(t *testing.T) {
+	var form url.Values
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, secret, ok := r.BasicAuth()
+		if err := r.ParseForm(); err != nil || !ok || id != "app" || secret != "hush" {
+			t.Errorf("%v, %v", r.Header, err)
+		}
+		form = r.PostForm
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"A1","token_type":"bearer"}`)
+	}))
+	t.Cleanup(srv.Close)
+	o := &ingest.OAuth2{
+		Config: oauth2.Config{
+			ClientID: "app", ClientSecret: "hush", RedirectURL: "http://localhost/callback",
+			Endpoint: oauth2.Endpoint{
+				AuthURL: "https://example.org/auth", TokenURL: srv.URL, AuthStyle: oauth2.AuthStyleInHeader,
+			},
+		},
+		NoPKCE: true,
+	}
+	c := ingest.Consent{State: "s", Verifier: oauth2.GenerateVerifier()}
+	if u := o.ConsentURL(c); strings.Contains(u, "challenge") || !strings.Contains(u, "state=s") {
+		t.Errorf("consent at %s", u)
+	}
+	if token, err := o.Exchange(t.Context(), srv.Client(), c, "the-code"); err != nil || token.Access != "A1" {
+		t.Errorf("%+v, %v", token, err)
+	}
+	want := url.Values{
+		"grant_type": {"authorization_code"}, "code": {"the-code"}, "redirect_uri": {"http://localhost/callback"},
+	}
+	if diff := cmp.Diff(want, form); diff != "" {
+		t.Errorf("form (-want +got):\n%s", diff)
+	}
+}

@@ -92,7 +92,7 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 	streams[1].Device = walking.UnknownDevice
 	for _, m := range append(minutes, totals(minutes, d.days, r)...) {
 		if err := ingest.CheckRecord(m.Record, r.Now); err != nil {
-			left.add(err)
+			left.add(m.Start, err)
 			continue
 		}
 		i := 0
@@ -141,7 +141,7 @@ func (s *source) sessions(ctx context.Context, r ingest.Request, workouts []walk
 		}
 		w, reason, ok := checked(w, r.Now)
 		if reason != nil {
-			left.add(reason)
+			left.add(w.Start, reason)
 		}
 		if ok {
 			found[id{w.Start.Unix(), w.End.Unix(), w.Kind}] = w // pages overlap if something comes in between
@@ -597,6 +597,7 @@ type leftOver struct {
 	what string
 	r    ingest.Request
 	n    int
+	late int // of n, what has not begun yet by the clock here
 }
 
 func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
@@ -604,11 +605,14 @@ func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *le
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &leftOver{log: log.With("source", s.p.source), ctx: ctx, what: what, r: r}
+	return &leftOver{log: log, ctx: ctx, what: what, r: r}
 }
 
-func (l *leftOver) add(reason error) {
+func (l *leftOver) add(start time.Time, reason error) {
 	l.n++
+	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
+		l.late++
+	}
 	l.log.DebugContext(l.ctx, "what Withings says cannot be", "what", l.what, "err", reason)
 }
 
@@ -616,5 +620,9 @@ func (l *leftOver) tell() {
 	if l.n > 0 {
 		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
 			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
+	}
+	if l.late > 0 {
+		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or else that of the device",
+			"what", l.what, "count", l.late, "now", l.r.Now.UTC().Format(time.RFC3339))
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"net/http"
 	"regexp"
 	"slices"
@@ -38,34 +38,70 @@ func oauthError(w http.ResponseWriter, status int, code, description string) {
 	_ = json.NewEncoder(w).Encode(object{"error": code, "error_description": description})
 }
 
+const (
+	domain = "health.googleapis.com"
+	realm  = `Bearer realm="https://accounts.google.com/"`
+	expect = " Expected OAuth 2 access token, login cookie or other valid authentication credential. " +
+		"See https://developers.google.com/identity/sign-in/web/devconsole-project."
+)
+
 // apiError answers with a google.rpc.Status.
-func apiError(w http.ResponseWriter, status int, code, message, reason string, metadata object) {
+func apiError(w http.ResponseWriter, status int, code, message string, details ...object) {
 	e := object{"code": status, "message": message, "status": code}
-	if reason != "" {
-		info := object{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "health.googleapis.com"}
-		if metadata != nil {
-			info["metadata"] = metadata
-		}
-		e["details"] = []object{info}
+	if len(details) > 0 {
+		e["details"] = details
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(object{"error": e})
 }
 
+func errorInfo(reason, domain string, metadata object) object {
+	info := object{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": domain}
+	if metadata != nil {
+		info["metadata"] = metadata
+	}
+	return info
+}
+
+// unauthenticated answers to a request without a token, unauthorized to one whose token does not hold.
+func unauthenticated(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", realm)
+	apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request is missing required authentication credential."+expect,
+		errorInfo("CREDENTIALS_MISSING", "googleapis.com", object{"service": domain}))
+}
+
 func unauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="https://accounts.google.com/", error="invalid_token"`)
-	apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request had invalid authentication credentials.", "", nil)
+	w.Header().Set("WWW-Authenticate", realm+`, error="invalid_token"`)
+	apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request had invalid authentication credentials."+expect)
 }
 
 func throttled(w http.ResponseWriter) {
 	apiError(w, http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Queries' and limit "+
-		"'Queries per minute per user'.", "RATE_LIMIT_EXCEEDED", nil)
+		"'Queries per minute per user' of service '"+domain+"' for consumer 'project_number:123456789'.",
+		errorInfo("RATE_LIMIT_EXCEEDED", "googleapis.com", nil))
 }
 
-func invalid(w http.ResponseWriter, err error) {
-	apiError(w, http.StatusBadRequest, "INVALID_ARGUMENT", "Invalid data point filter: "+err.Error(),
-		"INVALID_DATA_POINT_FILTER", object{"detailedReasons": err.Error()})
+// A problem is what is wrong with a parameter. The reason is what Google calls it, and of filters alone.
+type problem struct{ field, reason, text string }
+
+func invalid(w http.ResponseWriter, p *problem) {
+	violation := object{"description": p.text}
+	if p.field != "" {
+		violation["field"] = p.field
+	}
+	message := p.text
+	details := []object{{
+		"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": []object{violation},
+	}}
+	if p.reason != "" {
+		reason := "INVALID_DATA_POINT_FILTER_" + p.reason
+		message = "Invalid data point filter: " + reason + "."
+		details = append([]object{
+			errorInfo("INVALID_DATA_POINT_FILTER", domain, object{"detailedReasons": reason}),
+		}, details...)
+	}
+	apiError(w, http.StatusBadRequest, "INVALID_ARGUMENT", message, details...)
 }
 
 func (s *Service) serveIdentity(w http.ResponseWriter, _ *http.Request, p *simulate.Person) {
@@ -95,35 +131,77 @@ func (s *Service) serveDevices(w http.ResponseWriter, r *http.Request, p *simula
 	if synced := p.Synced(s.o.Now()); !synced.IsZero() {
 		devices = append(devices, object{
 			"name": "users/me/pairedDevices/watch_1", "deviceType": "TRACKER", "features": []string{"STEPS"},
-			"lastSyncTime": synced.UTC().Format(time.RFC3339), "batteryStatus": "NORMAL", "batteryLevel": 85,
+			"lastSyncTime": synced.UTC().Format(time.RFC3339), "batteryStatus": "High", "batteryLevel": 85,
 			"deviceVersion": "Charge 6",
 		})
 	}
-	size, err := pageSize(r, 5, 100)
-	if err != nil {
-		invalid(w, err)
-		return
+	l := listing{name: "pairedDevices", standard: 5, most: 100}
+	for i, d := range devices {
+		l.items = append(l.items, item{-int64(i), func() object { return d }})
 	}
-	from, err := s.pageFrom(r)
-	if err != nil {
-		invalid(w, err)
-		return
-	}
-	answer := object{"pairedDevices": devices[min(from, len(devices)):min(from+size, len(devices))]}
-	if from+size < len(devices) {
-		answer["nextPageToken"] = pageToken(r, from+size)
-	}
-	writeJSON(w, answer)
+	s.send(w, r, p, l)
 }
 
-func pageSize(r *http.Request, standard, most int) (int, error) {
+// An item of a listing, with the key by which it is sorted.
+type item struct {
+	key  int64
+	body func() object // called only if it is on the page
+}
+
+// A listing is all that a request asks for, on whatever page.
+type listing struct {
+	name           string
+	items          []item // by descending keys
+	standard, most int    // sizes of pages
+	emptyFirst     bool   // a page without items comes first
+	endToken       bool   // the last page has a token as well, an empty one
+}
+
+// send answers with the page of l that is asked for. What comes to light between two pages moves nothing.
+func (s *Service) send(w http.ResponseWriter, r *http.Request, p *simulate.Person, l listing) {
+	size, bad := pageSize(r, l.standard, l.most)
+	if bad != nil {
+		invalid(w, bad)
+		return
+	}
+	before, bad := pageFrom(r, p)
+	if bad != nil {
+		invalid(w, bad)
+		return
+	}
+	rest := l.items
+	if i := slices.IndexFunc(rest, func(i item) bool { return i.key < before }); i >= 0 {
+		rest = rest[i:]
+	} else {
+		rest = nil
+	}
+	out := object{}
+	switch {
+	case l.emptyFirst && r.URL.Query().Get("pageToken") == "":
+		size, out["nextPageToken"] = 0, pageToken(r, p, math.MaxInt64)
+	case size < len(rest):
+		out["nextPageToken"] = pageToken(r, p, rest[size-1].key)
+	case l.endToken:
+		out["nextPageToken"] = ""
+	}
+	var bodies []object
+	for _, i := range rest[:min(size, len(rest))] {
+		bodies = append(bodies, i.body())
+	}
+	if len(bodies) > 0 {
+		out[l.name] = bodies
+	}
+	writeJSON(w, out)
+}
+
+func pageSize(r *http.Request, standard, most int) (int, *problem) {
 	text := r.URL.Query().Get("pageSize")
 	if text == "" {
 		return standard, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return 0, errors.New("INVALID_PAGE_SIZE")
+		return 0, &problem{field: "page_size", text: "Invalid page size: " + text}
 	}
 	if n == 0 {
 		return standard, nil
@@ -131,30 +209,33 @@ func pageSize(r *http.Request, standard, most int) (int, error) {
 	return min(n, most), nil
 }
 
-// pageToken names the place in a listing, for the same question only.
-func pageToken(r *http.Request, from int) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%x", from, question(r)))
+// pageToken names the place before a key in a listing, for the same question only.
+func pageToken(r *http.Request, p *simulate.Person, before int64) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%x", before, question(r, p)))
 }
 
-func (s *Service) pageFrom(r *http.Request) (int, error) {
+// pageFrom returns the key before which the page begins that is asked for.
+func pageFrom(r *http.Request, p *simulate.Person) (int64, *problem) {
 	token := r.URL.Query().Get("pageToken")
 	if token == "" {
-		return 0, nil
+		return math.MaxInt64, nil
 	}
 	text, err := base64.RawURLEncoding.DecodeString(token)
 	place, of, found := strings.Cut(string(text), "/")
-	n, convErr := strconv.Atoi(place)
-	if err != nil || convErr != nil || !found || of != fmt.Sprintf("%x", question(r)) {
-		return 0, errors.New("INVALID_PAGE_TOKEN")
+	n, convErr := strconv.ParseInt(place, 10, 64)
+	if err != nil || convErr != nil || !found || of != fmt.Sprintf("%x", question(r, p)) {
+		return 0, &problem{field: "page_token", text: "Invalid page token, or one of another request."}
 	}
 	return n, nil
 }
 
 // question identifies what a listing is of.
-func question(r *http.Request) uint64 {
+func question(r *http.Request, p *simulate.Person) uint64 {
 	h := fnv.New64a()
 	q := r.URL.Query()
-	_, _ = fmt.Fprint(h, r.URL.Path, "\x00", q.Get("filter"), "\x00", q.Get("pageSize"), "\x00", q.Get("dataSourceFamily"))
+	for _, part := range []string{p.Name(), r.URL.Path, q.Get("filter"), q.Get("dataSourceFamily")} {
+		_, _ = fmt.Fprint(h, part, "\x00")
+	}
 	return h.Sum64()
 }
 
@@ -165,11 +246,11 @@ type filter struct {
 	window   walking.Window
 }
 
-var condition = regexp.MustCompile(`^(\S+)\s*(>=|<)\s*"([^"]*)"$`)
+var condition = regexp.MustCompile(`^([\w.]+)\s*(>=|<=|!=|>|<|=|:)\s*"([^"]*)"$`)
 
 // parseFilter reads a filter. member is that of the type, such as steps.interval.
-func parseFilter(text, member string, physical bool) (filter, error) {
-	f := filter{window: walking.Window{Start: time.Unix(0, 0), End: time.Unix(1<<36, 0)}, to: "9999"}
+func parseFilter(text, member string, physical bool) (filter, *problem) {
+	f := filter{window: walking.Window{End: time.Unix(1<<36, 0)}, to: "9999"}
 	if strings.TrimSpace(text) == "" {
 		return f, nil
 	}
@@ -177,61 +258,52 @@ func parseFilter(text, member string, physical bool) (filter, error) {
 	for part := range strings.SplitSeq(text, " AND ") {
 		m := condition.FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
-			return f, errors.New("INVALID_DATA_POINT_FILTER_SYNTAX")
+			return f, &problem{"filter", "SYNTAX", "Invalid filter expression."}
 		}
 		name, op, value := m[1], m[2], m[3]
-		var civil bool
+		civil := name == member+".civil_start_time"
 		switch {
-		case name == member+".civil_start_time":
-			civil = true
-		case name == member+".start_time" && physical:
-		default:
-			return f, errors.New("INVALID_DATA_POINT_FILTER_DATA_TYPE_MEMBER")
+		case !civil && (!physical || name != member+".start_time"):
+			return f, &problem{"filter", "DATA_TYPE_MEMBER", "Member '" + name + "' is not supported for filtering."}
+		case op != ">=" && op != "<":
+			return f, &problem{"filter", "OPERATOR", "Operator '" + op + "' is not supported for member '" + name + "'."}
 		}
 		kinds[civil] = true
 		if len(kinds) > 1 {
-			return f, errors.New("INVALID_DATA_POINT_FILTER_MIXED_TIME_RESTRICTIONS")
+			return f, &problem{"filter", "MIXED_TIME_RESTRICTIONS", "Physical and civil time restrictions cannot be mixed."}
 		}
 		f.civil = civil
 		if err := f.restrict(op, value); err != nil {
-			return f, err
+			return f, &problem{"filter", "TIME_LITERAL", "'" + value + "' is not a valid time for member '" + name + "'."}
 		}
 	}
 	return f, nil
 }
 
+// restrict narrows f by a comparison.
 func (f *filter) restrict(op, value string) error {
+	layout, slack := time.RFC3339, time.Duration(0)
 	if f.civil {
-		layout := "2006-01-02"
+		layout, slack = "2006-01-02", 15*time.Hour // wide enough for every zone; holds decides
 		if strings.Contains(value, "T") {
 			layout = "2006-01-02T15:04:05"
 		}
-		t, err := time.Parse(layout, value)
-		if err != nil {
-			return errors.New("INVALID_DATA_POINT_FILTER_CIVIL_TIME")
-		}
-		value = t.Format("2006-01-02T15:04:05")
-		if op == "<" {
-			f.to = value
-		} else {
-			f.from = value
-		}
-		// Wide enough for every zone; holds decides.
-		if op == "<" {
-			f.window.End = t.Add(15 * time.Hour)
-		} else {
-			f.window.Start = t.Add(-15 * time.Hour)
+	}
+	t, err := time.Parse(layout, value)
+	if err != nil {
+		return err
+	}
+	wall := t.Format("2006-01-02T15:04:05")
+	if op == "<" {
+		f.to = min(f.to, wall)
+		if end := t.Add(slack); end.Before(f.window.End) {
+			f.window.End = end
 		}
 		return nil
 	}
-	t, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return errors.New("INVALID_DATA_POINT_FILTER_TIMESTAMP")
-	}
-	if op == "<" {
-		f.window.End = t
-	} else {
-		f.window.Start = t
+	f.from = max(f.from, wall)
+	if start := t.Add(-slack); start.After(f.window.Start) {
+		f.window.Start = start
 	}
 	return nil
 }
@@ -245,140 +317,128 @@ func (f filter) holds(t time.Time, offset time.Duration) bool {
 	return wall >= f.from && wall < f.to
 }
 
-// families are the groups of sources that can be asked for.
-func families() []string {
-	return []string{
-		"", "users/me/dataSourceFamilies/all-sources", "users/me/dataSourceFamilies/google-wearables",
-		"users/me/dataSourceFamilies/google-sources",
+// family returns the last part of the name of the group of sources that is asked for, and whether there is one.
+func family(r *http.Request, p *simulate.Person) (string, bool) {
+	name := r.URL.Query().Get("dataSourceFamily")
+	if name == "" {
+		return "all-sources", true
 	}
+	for _, user := range []string{"me", userID(p)} {
+		last, ok := strings.CutPrefix(name, "users/"+user+"/dataSourceFamilies/")
+		if ok && slices.Contains([]string{"all-sources", "google-wearables", "google-sources", "self-sources"}, last) {
+			return last, true
+		}
+	}
+	return "", false
 }
 
 func (s *Service) servePoints(w http.ResponseWriter, r *http.Request, p *simulate.Person) {
-	kind, method, _ := strings.Cut(r.PathValue("points"), ":")
-	if kind != "dataPoints" || method != "" && method != "reconcile" {
-		page(w, http.StatusNotFound, "404. That’s an error.")
+	sources, ok := family(r, p)
+	if !ok {
+		invalid(w, &problem{field: "data_source_family", text: "Invalid data source family."})
 		return
 	}
-	if !slices.Contains(families(), r.URL.Query().Get("dataSourceFamily")) {
-		invalid(w, errors.New("INVALID_DATA_SOURCE_FAMILY"))
-		return
+	reconciled := strings.HasSuffix(r.URL.Path, ":reconcile")
+	l := listing{
+		name: "dataPoints", standard: 1440, most: 10000, endToken: reconciled,
+		emptyFirst: s.o.EmptyFirst || r.Context().Value(emptyPage{}) != nil,
 	}
-	var (
-		points         []object
-		err            error
-		standard, most = 1440, 10000
-	)
+	var bad *problem
 	switch r.PathValue("type") {
 	case "steps":
-		points, err = s.steps(r, p, method == "reconcile")
+		l.items, bad = s.steps(r, p, reconciled, sources != "google-wearables")
 	case "exercise":
-		standard, most = 25, 25
-		points, err = s.exercises(r, p, method == "reconcile")
+		l.standard, l.most = 25, 25
+		l.items, bad = s.exercises(r, p, reconciled)
 	default:
-		apiError(w, http.StatusBadRequest, "INVALID_ARGUMENT", "Unsupported data type.", "", nil)
+		bad = &problem{field: "parent", text: "Unsupported data type."}
+	}
+	if bad != nil {
+		invalid(w, bad)
 		return
 	}
-	if err != nil {
-		invalid(w, err)
-		return
+	if sources == "self-sources" { // nobody has written anything
+		l.items = nil
 	}
-	size, err := pageSize(r, standard, most)
-	from, fromErr := s.pageFrom(r)
-	if err = cmp.Or(err, fromErr); err != nil {
-		invalid(w, err)
-		return
-	}
-	if s.o.EmptyFirst {
-		if r.URL.Query().Get("pageToken") == "" {
-			writeJSON(w, object{"dataPoints": []object{}, "nextPageToken": pageToken(r, 1)})
-			return
-		}
-		from--
-	}
-	end := min(from+size, len(points))
-	answer := object{"dataPoints": points[min(from, end):end]}
-	if end < len(points) {
-		next := end
-		if s.o.EmptyFirst {
-			next++
-		}
-		answer["nextPageToken"] = pageToken(r, next)
-	}
-	writeJSON(w, answer)
+	s.send(w, r, p, l)
 }
 
-func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled bool) ([]object, error) {
-	f, err := parseFilter(r.URL.Query().Get("filter"), "steps.interval", true)
-	if err != nil {
-		return nil, err
+// steps returns the minutes that are asked for. Unless they are reconciled, the phone counts some of them again.
+func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled, phone bool) ([]item, *problem) {
+	f, bad := parseFilter(r.URL.Query().Get("filter"), "steps.interval", true)
+	if bad != nil {
+		return nil, bad
 	}
-	now := s.o.Now()
-	w := f.window
-	if first := p.First().In(time.UTC).Add(-24 * time.Hour); w.Start.Before(first) {
-		w.Start = first
-	}
-	if w.End.After(now) {
-		w.End = now
-	}
-	out := []object{}
-	for _, pt := range slices.Backward(p.Points(w, now)) {
+	zones := p.Zones()
+	var out []item
+	for _, pt := range slices.Backward(p.Points(f.window, s.o.Now())) {
 		if !f.holds(pt.Start, pt.Offset) {
 			continue
 		}
-		value := object{"interval": interval(pt.Start, pt.Start.Add(time.Minute), pt.Offset, true)}
-		if pt.Steps > 0 {
-			value["count"] = s.number(pt.Steps)
+		key := 2 * pt.Start.Unix()
+		if phone && !reconciled && pt.Steps > 40 {
+			out = append(out, item{key + 1, func() object {
+				return object{"dataSource": source("MobileTrack"), "steps": s.minute(pt.Start, pt.Steps-3, zones)}
+			}})
 		}
-		if reconciled {
-			out = append(out, object{"steps": value})
-			continue
-		}
-		out = append(out, object{"dataSource": source("Charge 6"), "steps": value})
-		if pt.Steps > 40 { // the phone in the pocket counts it again
-			again := object{"interval": value["interval"], "count": s.number(pt.Steps - 3)}
-			out = append(out, object{"dataSource": source("MobileTrack"), "steps": again})
-		}
+		out = append(out, item{key, func() object {
+			if reconciled {
+				return object{"steps": s.minute(pt.Start, pt.Steps, zones)}
+			}
+			return object{"dataSource": source("Charge 6"), "steps": s.minute(pt.Start, pt.Steps, zones)}
+		}})
 	}
 	return out, nil
 }
 
-func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool) ([]object, error) {
-	f, err := parseFilter(r.URL.Query().Get("filter"), "exercise.interval", false)
-	if err != nil {
-		return nil, err
+// minute returns the steps of one. A true zero has no count.
+func (s *Service) minute(start time.Time, steps int, zones walking.Timeline) object {
+	out := object{"interval": interval(start, start.Add(time.Minute), zones, true)}
+	if steps > 0 {
+		out["count"] = s.number(steps)
 	}
-	now := s.o.Now()
-	w := f.window
-	if first := p.First().In(time.UTC).Add(-24 * time.Hour); w.Start.Before(first) {
-		w.Start = first
+	return out
+}
+
+func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool) ([]item, *problem) {
+	f, bad := parseFilter(r.URL.Query().Get("filter"), "exercise.interval", false)
+	if bad != nil {
+		return nil, bad
 	}
-	if w.End.After(now) {
-		w.End = now
-	}
-	out := []object{}
-	for _, x := range slices.Backward(p.Sessions(w, now)) {
+	zones := p.Zones()
+	var out []item
+	for _, x := range slices.Backward(p.Sessions(f.window, s.o.Now())) {
 		if !f.holds(x.Start, x.Offset) {
 			continue
 		}
-		summary := object{"caloriesKcal": 5 * x.End.Sub(x.Start).Minutes()}
-		if x.Steps > 0 {
-			summary["steps"] = s.number(x.Steps)
-			summary["distanceMillimeters"] = 700 * x.Steps
+		key := 2 * x.Start.Unix()
+		if x.Type == "WALKING" { // a ride may start with a walk
+			key++
 		}
-		stamp := x.End.Add(14 * time.Minute).Format("2006-01-02T15:04:05.000000Z")
-		value := object{
-			"interval": interval(x.Start, x.End, x.Offset, false), "exerciseType": x.Type, "metricsSummary": summary,
-			"displayName": strings.ToLower(x.Type), "activeDuration": duration(x.End.Sub(x.Start)),
-			"createTime": stamp, "updateTime": stamp,
-		}
-		name := fmt.Sprintf("users/%s/dataTypes/exercise/dataPoints/%d", userID(p), x.Start.Unix())
-		if reconciled {
-			out = append(out, object{"dataPointName": name, "exercise": value})
-		} else {
-			out = append(out, object{"name": name, "dataSource": source("Charge 6"), "exercise": value})
-		}
+		out = append(out, item{key, func() object {
+			name := fmt.Sprintf("users/%s/dataTypes/exercise/dataPoints/%d", userID(p), key)
+			if reconciled {
+				return object{"dataPointName": name, "exercise": s.exercise(x, zones)}
+			}
+			return object{"name": name, "dataSource": source("Charge 6"), "exercise": s.exercise(x, zones)}
+		}})
 	}
+	slices.SortFunc(out, func(a, b item) int { return cmp.Compare(b.key, a.key) })
 	return out, nil
+}
+
+func (s *Service) exercise(x simulate.Session, zones walking.Timeline) object {
+	summary := object{"caloriesKcal": 5 * x.End.Sub(x.Start).Minutes()}
+	if x.Steps > 0 {
+		summary["steps"] = s.number(x.Steps)
+		summary["distanceMillimeters"] = 700 * x.Steps
+	}
+	stamp := x.End.Format("2006-01-02T15:04:05.000000Z") // never in the future
+	return object{
+		"interval": interval(x.Start, x.End, zones, false), "exerciseType": x.Type, "metricsSummary": summary,
+		"displayName": strings.ToLower(x.Type), "activeDuration": duration(x.End.Sub(x.Start)),
+		"createTime": stamp, "updateTime": stamp,
+	}
 }
 
 func source(device string) object {
@@ -388,13 +448,16 @@ func source(device string) object {
 }
 
 // interval returns the span of a point, with the times of the clock if civil.
-func interval(start, end time.Time, offset time.Duration, civil bool) object {
-	out := object{
-		"startTime": start.UTC().Format(time.RFC3339), "startUtcOffset": duration(offset),
-		"endTime": end.UTC().Format(time.RFC3339), "endUtcOffset": duration(offset),
-	}
-	if civil {
-		out["civilStartTime"], out["civilEndTime"] = civilTime(start.UTC().Add(offset)), civilTime(end.UTC().Add(offset))
+func interval(start, end time.Time, zones walking.Timeline, civil bool) object {
+	out := object{}
+	for edge, t := range map[string]time.Time{"start": start, "end": end} {
+		local := t.In(zones.At(t))
+		_, offset := local.Zone()
+		out[edge+"Time"] = t.UTC().Format(time.RFC3339)
+		out[edge+"UtcOffset"] = duration(time.Duration(offset) * time.Second)
+		if civil {
+			out["civil"+strings.ToUpper(edge[:1])+edge[1:]+"Time"] = civilTime(local)
+		}
 	}
 	return out
 }
@@ -407,56 +470,5 @@ func civilTime(wall time.Time) object {
 			clock[name] = n
 		}
 	}
-	return object{"date": civilDate(walking.DayOf(wall.Date())), "time": clock}
-}
-
-func civilDate(d walking.Day) object {
-	y, m, day := d.Date()
-	return object{"year": y, "month": int(m), "day": day}
-}
-
-// maxRollUp is the longest range that can be summed up by days.
-const maxRollUp = 90
-
-// serveRollUp sums steps up by civil days, newest first. The end is exclusive.
-func (s *Service) serveRollUp(w http.ResponseWriter, r *http.Request, p *simulate.Person) {
-	if r.PathValue("type") != "steps" || r.PathValue("points") != "dataPoints:dailyRollUp" {
-		page(w, http.StatusNotFound, "404. That’s an error.")
-		return
-	}
-	type date struct{ Year, Month, Day int }
-	var q struct {
-		Range struct {
-			Start, End struct{ Date date }
-		}
-		WindowSizeDays int
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&q); err != nil {
-		apiError(w, http.StatusBadRequest, "INVALID_ARGUMENT", "Invalid JSON payload received.", "", nil)
-		return
-	}
-	day := func(d date) walking.Day { return walking.DayOf(d.Year, time.Month(d.Month), d.Day) }
-	first, end := day(q.Range.Start.Date), day(q.Range.End.Date)
-	if end <= first || end-first > maxRollUp {
-		apiError(w, http.StatusBadRequest, "INVALID_ARGUMENT", "Invalid range.", "", nil)
-		return
-	}
-	now := s.o.Now()
-	out := []object{}
-	for d := end - 1; d >= first; d-- {
-		sum, worn := 0, false
-		for _, span := range p.Zones().Spans(d) {
-			for _, pt := range p.Points(span, now) {
-				sum, worn = sum+pt.Steps, true
-			}
-		}
-		if worn {
-			out = append(out, object{
-				"civilStartTime": object{"date": civilDate(d), "time": object{}},
-				"civilEndTime":   object{"date": civilDate(d + 1), "time": object{}},
-				"steps":          object{"countSum": s.number(sum)},
-			})
-		}
-	}
-	writeJSON(w, object{"rollupDataPoints": out})
+	return object{"date": object{"year": wall.Year(), "month": int(wall.Month()), "day": wall.Day()}, "time": clock}
 }

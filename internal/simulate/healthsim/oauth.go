@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,7 +19,7 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	o := s.o
 	s.mu.Unlock()
-	redirect := q.Get("redirect_uri")
+	redirect, scopes := q.Get("redirect_uri"), strings.Fields(q.Get("scope"))
 	switch {
 	case q.Get("client_id") != o.ClientID:
 		page(w, http.StatusUnauthorized, "Error 401: invalid_client. The OAuth client was not found.")
@@ -26,10 +27,16 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	case !slices.Contains(o.RedirectURLs, redirect):
 		page(w, http.StatusBadRequest, "Error 400: redirect_uri_mismatch")
 		return
-	case q.Get("response_type") != "code" || q.Get("scope") == "":
-		page(w, http.StatusBadRequest, "Error 400: invalid_request")
+	case q.Get("response_type") != "code":
+		page(w, http.StatusBadRequest, "Error 400: unsupported_response_type")
 		return
-	case q.Get("code_challenge") != "" && q.Get("code_challenge_method") != "S256":
+	case q.Get("scope") == "":
+		page(w, http.StatusBadRequest, "Error 400: invalid_request. Missing required parameter: scope")
+		return
+	case slices.ContainsFunc(scopes, func(s string) bool { return !strings.HasPrefix(s, scopePrefix) }):
+		page(w, http.StatusBadRequest, "Error 400: invalid_scope")
+		return
+	case (q.Get("code_challenge") != "" || q.Get("code_challenge_method") != "") && q.Get("code_challenge_method") != "S256":
 		page(w, http.StatusBadRequest, "Error 400: invalid_request. code_challenge_method has to be S256.")
 		return
 	}
@@ -45,18 +52,16 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	_, known := s.people[person]
 	s.mu.Unlock()
-	if !known || r.FormValue("refuse") != "" {
+	if o.Granted != nil {
+		scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(o.Granted, s) })
+	}
+	if !known || len(scopes) == 0 || r.FormValue("refuse") != "" {
 		answer.Set("error", "access_denied")
 	} else {
-		scopes := strings.Fields(q.Get("scope"))
-		if o.Granted != nil {
-			scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(o.Granted, s) })
-		}
-		s.mu.Lock()
-		text := s.secret("4/")
-		s.codes[text] = &code{person: person, redirect: redirect, challenge: q.Get("code_challenge"), scopes: scopes}
-		s.mu.Unlock()
-		answer.Set("code", text)
+		answer.Set("code", s.newCode(&code{
+			person: person, redirect: redirect, challenge: q.Get("code_challenge"), scopes: scopes,
+			expires: o.Wall().Add(codeLife), offline: q.Get("access_type") == "offline",
+		}, q.Get("prompt") == "consent"))
 		answer.Set("scope", strings.Join(scopes, " "))
 	}
 	sep := "?"
@@ -66,11 +71,25 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, redirect+sep+answer.Encode(), http.StatusFound)
 }
 
+// newCode gives out a code. Somebody who has consented before gets a refresh token only if they are asked anew.
+func (s *Service) newCode(c *code, asked bool) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.grants {
+		if g.person == c.person && !g.revoked && !asked {
+			c.offline = false
+		}
+	}
+	text := s.secret("4/")
+	s.codes[text] = c
+	return text
+}
+
 func (s *Service) consentPage(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var people strings.Builder
-	for name := range s.people {
+	for _, name := range slices.Sorted(maps.Keys(s.people)) {
 		fmt.Fprintf(&people, "<option>%s</option>", html.EscapeString(name))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -81,81 +100,145 @@ func (s *Service) consentPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) newGrant(person string, scopes []string) *grant {
-	g := &grant{person: person, scopes: scopes, current: s.secret("1//")}
+	g := &grant{person: person, scopes: scopes}
 	if s.o.GrantFor > 0 {
 		g.ends = s.o.Wall().Add(s.o.GrantFor)
 	}
-	s.grants[g.current] = g
 	return g
+}
+
+func (s *Service) newRefresh(g *grant) string {
+	text := s.secret("1//")
+	g.refresh = append(g.refresh, text)
+	s.grants[text] = g
+	return text
+}
+
+// settle makes a token that was used the only refresh token of g.
+func (s *Service) settle(g *grant, token string) {
+	for _, t := range g.refresh {
+		if t != token {
+			delete(s.grants, t)
+		}
+	}
+	g.refresh = []string{token}
+}
+
+// An oauthProblem is why no token is given out.
+type oauthProblem struct {
+	status            int
+	code, description string
 }
 
 // serveToken is the token endpoint.
 func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
-	s.count("", r)
 	if err := r.ParseForm(); err != nil {
 		oauthError(w, http.StatusBadRequest, "invalid_request", "Bad Request")
 		return
 	}
 	f := r.PostForm
+	id, secret, basic := r.BasicAuth()
+	if !basic {
+		id, secret = f.Get("client_id"), f.Get("client_secret")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Get("client_id") != s.o.ClientID || f.Get("client_secret") != s.o.ClientSecret {
-		oauthError(w, http.StatusUnauthorized, "invalid_client", "The provided client secret is invalid.")
+	var (
+		a       *access
+		refresh string
+		bad     *oauthProblem
+	)
+	switch {
+	case id != s.o.ClientID:
+		bad = &oauthProblem{http.StatusUnauthorized, "invalid_client", "The OAuth client was not found."}
+	case secret == "":
+		bad = &oauthProblem{http.StatusBadRequest, "invalid_request", "client_secret is missing."}
+	case secret != s.o.ClientSecret:
+		bad = &oauthProblem{http.StatusUnauthorized, "invalid_client", "The provided client secret is invalid."}
+	case f.Get("grant_type") == "authorization_code":
+		a, refresh, bad = s.exchange(f)
+	case f.Get("grant_type") == "refresh_token":
+		a, refresh, bad = s.renew(f.Get("refresh_token"))
+	default:
+		bad = &oauthProblem{http.StatusBadRequest, "unsupported_grant_type", "Invalid grant_type: " + f.Get("grant_type")}
+	}
+	if bad != nil {
+		oauthError(w, bad.status, bad.code, bad.description)
 		return
 	}
 	now := s.o.Wall()
-	var g *grant
-	answer := map[string]any{}
-	switch f.Get("grant_type") {
-	case "authorization_code":
-		c := s.codes[f.Get("code")]
-		switch {
-		case c == nil:
-			oauthError(w, http.StatusBadRequest, "invalid_grant", "Malformed auth code.")
-			return
-		case c.used:
-			oauthError(w, http.StatusBadRequest, "invalid_grant", "Bad Request")
-			return
-		case c.redirect != f.Get("redirect_uri"):
-			oauthError(w, http.StatusBadRequest, "redirect_uri_mismatch", "Bad Request")
-			return
-		case c.challenge != "" && c.challenge != challengeOf(f.Get("code_verifier")):
-			oauthError(w, http.StatusBadRequest, "invalid_grant", "Invalid code verifier.")
-			return
-		}
-		c.used = true
-		g = s.newGrant(c.person, c.scopes)
-		answer["refresh_token"] = g.current
-	case "refresh_token":
-		g = s.grants[f.Get("refresh_token")]
-		if g == nil || g.revoked || !g.ends.IsZero() && !now.Before(g.ends) {
-			oauthError(w, http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked.")
-			return
-		}
-		if s.o.Rotate {
-			if f.Get("refresh_token") == g.current {
-				delete(s.grants, g.before)
-			} else {
-				delete(s.grants, g.current) // the answer before was lost
-				g.current = f.Get("refresh_token")
-			}
-			g.before, g.current = g.current, s.secret("1//")
-			s.grants[g.current] = g
-			answer["refresh_token"] = g.current
-		}
-	default:
-		oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "Invalid grant_type: "+f.Get("grant_type"))
-		return
+	if now.Sub(s.pruned) >= tokenLife {
+		maps.DeleteFunc(s.access, func(_ string, a *access) bool { return !now.Before(a.expires) })
+		s.pruned = now
 	}
+	g := a.grant
+	a.person, a.scopes, a.expires = g.person, g.scopes, now.Add(tokenLife)
 	text := s.secret("ya29.")
-	s.access[text] = &access{person: g.person, scopes: g.scopes, expires: now.Add(tokenLife), grant: g}
-	answer["access_token"], answer["token_type"] = text, "Bearer"
-	answer["expires_in"] = int(tokenLife / time.Second)
-	answer["scope"] = strings.Join(g.scopes, " ")
-	if !g.ends.IsZero() {
-		answer["refresh_token_expires_in"] = int(g.ends.Sub(now) / time.Second)
+	s.access[text] = a
+	out := object{
+		"access_token": text, "token_type": "Bearer", "expires_in": int(tokenLife / time.Second),
+		"scope": strings.Join(g.scopes, " "),
 	}
-	writeJSON(w, answer)
+	if refresh != "" {
+		out["refresh_token"] = refresh
+	}
+	if !g.ends.IsZero() {
+		out["refresh_token_expires_in"] = int(g.ends.Sub(now) / time.Second)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, out)
+}
+
+// exchange takes a code.
+func (s *Service) exchange(f url.Values) (*access, string, *oauthProblem) {
+	invalidGrant := func(why string) (*access, string, *oauthProblem) {
+		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_grant", why}
+	}
+	verifier := f.Get("code_verifier")
+	if verifier != "" && !slices.Contains(s.secrets, verifier) {
+		s.secrets = append(s.secrets, verifier)
+	}
+	c := s.codes[f.Get("code")]
+	switch {
+	case f.Get("code") == "":
+		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_request", "Missing required parameter: code"}
+	case c == nil:
+		return invalidGrant("Malformed auth code.")
+	case c.used || !s.o.Wall().Before(c.expires):
+		return invalidGrant("Bad Request")
+	case c.redirect != f.Get("redirect_uri"):
+		return nil, "", &oauthProblem{http.StatusBadRequest, "redirect_uri_mismatch", "Bad Request"}
+	case c.challenge != "" && verifier == "":
+		return invalidGrant("Missing code verifier.")
+	case verifier != "" && c.challenge != challengeOf(verifier):
+		return invalidGrant("Invalid code verifier.")
+	}
+	c.used = true
+	g := s.newGrant(c.person, c.scopes)
+	if !c.offline {
+		return &access{grant: g}, "", nil
+	}
+	return &access{grant: g}, s.newRefresh(g), nil
+}
+
+// renew takes a refresh token.
+func (s *Service) renew(token string) (*access, string, *oauthProblem) {
+	g := s.grants[token]
+	switch {
+	case token == "":
+		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_request", "Missing required parameter: refresh_token"}
+	case g == nil:
+		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_grant", "Bad Request"}
+	case g.revoked || !g.ends.IsZero() && !s.o.Wall().Before(g.ends):
+		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked."}
+	case !s.o.Rotate:
+		return &access{grant: g}, "", nil
+	}
+	if token != g.refresh[0] {
+		s.settle(g, token)
+	}
+	next := s.newRefresh(g)
+	return &access{grant: g, rotated: next}, next, nil
 }
 
 func challengeOf(verifier string) string {
@@ -165,7 +248,7 @@ func challengeOf(verifier string) string {
 
 // serveRevoke ends a grant.
 func (s *Service) serveRevoke(w http.ResponseWriter, r *http.Request) {
-	token := r.FormValue("token")
+	token := r.PostFormValue("token")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.grants[token]
@@ -177,7 +260,7 @@ func (s *Service) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.revoked = true
-	writeJSON(w, map[string]any{})
+	writeJSON(w, object{})
 }
 
 // Revoke ends everything that a person has granted, as a person can in their Google account.
@@ -187,6 +270,11 @@ func (s *Service) Revoke(person string) {
 	for _, g := range s.grants {
 		if g.person == person {
 			g.revoked = true
+		}
+	}
+	for _, a := range s.access {
+		if a.person == person {
+			a.grant.revoked = true
 		}
 	}
 }

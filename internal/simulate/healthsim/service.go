@@ -1,6 +1,8 @@
 package healthsim
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,8 +21,10 @@ import (
 
 // The scopes of Google Health that matter here.
 const (
-	ScopeActivity = "https://www.googleapis.com/auth/googlehealth.activity_and_fitness.readonly"
-	ScopeSettings = "https://www.googleapis.com/auth/googlehealth.settings.readonly"
+	ScopeActivity = scopePrefix + "activity_and_fitness.readonly"
+	ScopeSettings = scopePrefix + "settings.readonly"
+
+	scopePrefix = "https://www.googleapis.com/auth/googlehealth."
 )
 
 // Options say how the service behaves.
@@ -33,7 +38,8 @@ type Options struct {
 	Consent string
 	// Granted are the scopes that the person grants of those asked for; all if nil.
 	Granted []string
-	// Rotate gives out a new refresh token with every renewal; the old one ends when the new one is used first.
+	// Rotate gives out a new refresh token with every renewal. The old one ends when the new one, or the access token that
+	// came with it, is used first: an answer that is lost locks nobody out.
 	Rotate bool
 	// GrantFor is how long a grant holds, as for applications in testing; without an end if zero.
 	GrantFor time.Duration
@@ -41,14 +47,17 @@ type Options struct {
 	Numbers bool
 	// EmptyFirst answers every listing with an empty first page that has a next one.
 	EmptyFirst bool
-	// PerMinute is how many requests a person may make in a minute; 300 if zero.
+	// PerMinute is how many requests a person may make in any 60 seconds; 300 if zero.
 	PerMinute int
 	// Seed makes random faults repeatable.
 	Seed uint64
 }
 
-// tokenLife is how long an access token holds, as the service says it in seconds.
-const tokenLife = 3599 * time.Second
+// How long an access token holds, as the service says it in seconds, and how long a code.
+const (
+	tokenLife = 3599 * time.Second
+	codeLife  = 10 * time.Minute
+)
 
 // A Service is the simulated Google Health. It is an http.Handler.
 type Service struct {
@@ -65,15 +74,17 @@ type Service struct {
 	random  *mathrand.Rand
 	chance  float64
 	kinds   []Kind
-	windows map[string]*window
-	counts  map[string]int // requests by person and path
-	peak    int            // most requests of one person in a minute
+	pruned  time.Time        // when the access tokens that have ended were dropped
+	recent  map[string][]ask // by person, of the last minute
+	counts  map[string]int   // requests by person and path
+	peak    int              // most requests of one person in a minute
 }
 
 type code struct {
 	person, redirect, challenge string
 	scopes                      []string
-	used                        bool
+	expires                     time.Time
+	offline, used               bool
 }
 
 type access struct {
@@ -81,6 +92,7 @@ type access struct {
 	scopes  []string
 	expires time.Time
 	grant   *grant
+	rotated string // the refresh token that came with it, until this one is used
 }
 
 type grant struct {
@@ -88,13 +100,13 @@ type grant struct {
 	scopes  []string
 	ends    time.Time // zero: never
 	revoked bool
-	current string // the refresh token that holds
-	before  string // the one before, until the current one is used
+	refresh []string // the tokens that hold: that in use, and then those that nobody has used yet
 }
 
-type window struct {
-	begin time.Time
-	n     int
+// ask is a request to the API.
+type ask struct {
+	at      time.Time
+	refused bool // for being one too many
 }
 
 // New returns a Service without people.
@@ -104,18 +116,19 @@ func New(o Options) *Service {
 	}
 	s := &Service{
 		o: o, mux: http.NewServeMux(), people: map[string]*simulate.Person{}, codes: map[string]*code{}, access: map[string]*access{},
-		grants: map[string]*grant{}, secrets: []string{o.ClientSecret}, windows: map[string]*window{}, counts: map[string]int{},
+		grants: map[string]*grant{}, secrets: []string{o.ClientSecret}, recent: map[string][]ask{}, counts: map[string]int{},
 		random: mathrand.New(mathrand.NewPCG(o.Seed, 1)),
 	}
 	s.mux.HandleFunc("GET /o/oauth2/v2/auth", s.serveConsent)
 	s.mux.HandleFunc("POST /o/oauth2/v2/auth", s.serveConsent)
 	s.mux.HandleFunc("POST /token", s.serveToken)
 	s.mux.HandleFunc("POST /revoke", s.serveRevoke)
-	s.mux.HandleFunc("GET /v4/users/me/identity", s.api("", s.serveIdentity))
-	s.mux.HandleFunc("GET /v4/users/me/settings", s.api(ScopeSettings, s.serveSettings))
-	s.mux.HandleFunc("GET /v4/users/me/pairedDevices", s.api(ScopeSettings, s.serveDevices))
-	s.mux.HandleFunc("GET /v4/users/me/dataTypes/{type}/{points}", s.api(ScopeActivity, s.servePoints))
-	s.mux.HandleFunc("POST /v4/users/me/dataTypes/{type}/{points}", s.api(ScopeActivity, s.serveRollUp))
+	s.mux.HandleFunc("GET /v4/users/{user}/identity", s.api("", s.serveIdentity))
+	s.mux.HandleFunc("GET /v4/users/{user}/settings", s.api(ScopeSettings, s.serveSettings))
+	s.mux.HandleFunc("GET /v4/users/{user}/pairedDevices", s.api(ScopeSettings, s.serveDevices, "pageSize", "pageToken"))
+	points := s.api(ScopeActivity, s.servePoints, "dataSourceFamily", "filter", "pageSize", "pageToken")
+	s.mux.HandleFunc("GET /v4/users/{user}/dataTypes/{type}/dataPoints", points)
+	s.mux.HandleFunc("GET /v4/users/{user}/dataTypes/{type}/dataPoints:reconcile", points)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { page(w, http.StatusNotFound, "404. That’s an error.") })
 	return s
 }
@@ -134,7 +147,8 @@ func (s *Service) SetConsent(name string) {
 	s.o.Consent = name
 }
 
-// Secrets returns everything that must never be shown: the client secret, and all codes and tokens given out.
+// Secrets returns everything that must never be shown: the client secret, all codes and tokens given out, and the
+// verifiers of codes.
 func (s *Service) Secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +162,8 @@ func (s *Service) Requests() map[string]int {
 	return maps.Clone(s.counts)
 }
 
-// Peak returns the most requests that one person has made in a minute on the wall, those refused for it included.
+// Peak returns the most requests to the API that one person has made in any 60 seconds on the wall, those refused for
+// their number included.
 func (s *Service) Peak() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,28 +174,29 @@ func (s *Service) Peak() int {
 func (s *Service) Grant(person string, scopes ...string) (refresh string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.newGrant(person, scopes)
-	return g.current
+	return s.newRefresh(s.newGrant(person, scopes))
 }
 
 // A Kind is a way in which a Service fails.
 type Kind string
 
-// The kinds of fault.
+// The kinds of fault. Those that lose an answer do so after all was done that was asked for.
 const (
 	ExpireTokens Kind = "expire-tokens" // all access tokens end, once
 	InvalidGrant Kind = "invalid-grant" // the refresh token is refused
 	Unauthorized Kind = "401"
 	Forbidden    Kind = "403"
+	NotLinked    Kind = "not linked"     // the person has no account with the service
 	Throttle     Kind = "429"            // without Retry-After
 	ThrottleFor  Kind = "429 for a time" // with Retry-After: 7
 	ServerError  Kind = "500"
+	Unavailable  Kind = "503"      // with Retry-After: 9
 	HTMLPage     Kind = "html"     // an error page with status 502
 	HTMLSuccess  Kind = "html 200" // a login page of some network
 	Truncated    Kind = "truncated"
-	Slow         Kind = "slow"    // nothing comes until the client gives up
-	Dropped      Kind = "dropped" // the connection ends without an answer
-	EmptyPage    Kind = "empty page"
+	Slow         Kind = "slow"       // nothing comes until the client gives up
+	Dropped      Kind = "dropped"    // the connection ends without an answer
+	EmptyPage    Kind = "empty page" // a listing begins with an empty page that has a next one
 )
 
 // A Fault makes requests fail.
@@ -248,63 +264,110 @@ func (s *Service) fault(path string) Kind {
 
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	kind := s.fault(r.URL.Path)
-	if kind != "" {
-		s.count("", r)
+	if s.count(r) {
+		throttled(w)
+		return
 	}
-	switch kind {
+	switch kind := s.fault(r.URL.Path); kind {
 	case InvalidGrant:
 		oauthError(w, http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked.")
 	case Unauthorized:
 		unauthorized(w)
 	case Forbidden:
-		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "The caller does not have permission", "RESOURCE_PERMISSION_DENIED", nil)
+		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "The caller does not have permission",
+			errorInfo("RESOURCE_PERMISSION_DENIED", domain, nil))
+	case NotLinked:
+		apiError(w, http.StatusBadRequest, "FAILED_PRECONDITION", "The account is not linked to Google Health.",
+			errorInfo("ACCOUNT_NOT_LINKED", domain, object{"redirect_uri": "https://fitbit.google.com/auth/signup"}))
 	case Throttle:
 		throttled(w)
 	case ThrottleFor:
 		w.Header().Set("Retry-After", "7")
 		throttled(w)
 	case ServerError:
-		apiError(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.", "", nil)
+		apiError(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.")
+	case Unavailable:
+		w.Header().Set("Retry-After", "9")
+		apiError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "The service is currently unavailable.")
 	case HTMLPage:
 		page(w, http.StatusBadGateway, "502. That’s an error.")
 	case HTMLSuccess:
 		page(w, http.StatusOK, "Sign in to this network")
-	case Truncated:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000")
-		_, _ = w.Write([]byte(`{"dataPoints":[{"steps":{"interval":{"startTime":"2026-`))
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	case Dropped:
-		panic(http.ErrAbortHandler)
-	case Slow:
-		_, _ = io.Copy(io.Discard, r.Body) // until it is read nobody sees that the client has gone
-		<-r.Context().Done()
+	case Truncated, Dropped, Slow:
+		s.lose(w, r, kind)
 	case EmptyPage:
-		writeJSON(w, map[string]any{"dataPoints": []any{}, "nextPageToken": ""})
+		s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), emptyPage{}, true)))
 	default:
 		s.mux.ServeHTTP(w, r)
 	}
 }
 
+// emptyPage is the key of a context that has the fault.
+type emptyPage struct{}
+
+// lose does what is asked for, and loses the answer or its second half.
+func (s *Service) lose(w http.ResponseWriter, r *http.Request, kind Kind) {
+	a := &answer{header: http.Header{}, status: http.StatusOK}
+	s.mux.ServeHTTP(a, r)
+	switch kind {
+	case Slow:
+		_, _ = io.Copy(io.Discard, r.Body) // until it is read nobody sees that the client has gone
+		<-r.Context().Done()
+		return
+	case Truncated:
+		maps.Copy(w.Header(), a.header)
+		w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
+		w.WriteHeader(a.status)
+		_, _ = w.Write(a.body.Bytes()[:a.body.Len()/2]) // a client that has gone has lost it as well
+		_ = http.NewResponseController(w).Flush()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// An answer is one that is not sent.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
+func (a *answer) WriteHeader(status int)      { a.status = status }
+
 // count counts a request, and reports whether the person has asked too often.
-func (s *Service) count(person string, r *http.Request) (tooMany bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts[person+" "+r.URL.Path]++
-	if person == "" {
+func (s *Service) count(r *http.Request) (tooMany bool) {
+	api := strings.HasPrefix(r.URL.Path, "/v4/")
+	if !api && r.URL.Path != "/token" {
 		return false
 	}
-	now := s.o.Wall()
-	w := s.windows[person]
-	if w == nil || now.Sub(w.begin) >= time.Minute || now.Before(w.begin) {
-		w = &window{begin: now}
-		s.windows[person] = w
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.access[bearer(r)]
+	if !api || a == nil {
+		s.counts[" "+r.URL.Path]++
+		return false
 	}
-	w.n++
-	s.peak = max(s.peak, w.n)
-	return w.n > s.o.PerMinute
+	s.counts[a.person+" "+r.URL.Path]++
+	now := s.o.Wall()
+	recent := slices.DeleteFunc(s.recent[a.person], func(a ask) bool {
+		return now.Sub(a.at) >= time.Minute || now.Before(a.at)
+	})
+	served := 0
+	for _, a := range recent {
+		if !a.refused {
+			served++
+		}
+	}
+	tooMany = served >= s.o.PerMinute
+	s.recent[a.person] = append(recent, ask{now, tooMany})
+	s.peak = max(s.peak, len(recent)+1)
+	return tooMany
+}
+
+func bearer(r *http.Request) string {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token
 }
 
 // secret returns a new random one, and remembers it.
@@ -314,39 +377,56 @@ func (s *Service) secret(prefix string) string {
 	return text
 }
 
-// api guards a part of the API: a token of a person with the scope, and not too many requests.
-func (s *Service) api(scope string, serve func(http.ResponseWriter, *http.Request, *simulate.Person)) http.HandlerFunc {
+// api guards a method: a token with the scope, of the person that it is about, and no parameters but those it takes.
+func (s *Service) api(
+	scope string, serve func(http.ResponseWriter, *http.Request, *simulate.Person), parameters ...string,
+) http.HandlerFunc {
+	// Some of those that every method has. They make no difference here.
+	parameters = append(parameters, "alt", "fields", "key", "prettyPrint", "quotaUser")
 	return func(w http.ResponseWriter, r *http.Request) {
-		header := r.Header.Get("Authorization")
-		if header == "" {
-			apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request is missing required authentication credential.",
-				"CREDENTIALS_MISSING", nil)
-			return
-		}
-		token, isBearer := strings.CutPrefix(header, "Bearer ")
-		s.mu.Lock()
-		a := s.access[token]
-		var person *simulate.Person
-		if isBearer && a != nil && !a.grant.revoked && s.o.Wall().Before(a.expires) {
-			person = s.people[a.person]
-		}
-		s.mu.Unlock()
+		person, scopes := s.authenticate(bearer(r))
 		if person == nil {
-			s.count("", r)
-			unauthorized(w)
+			if r.Header.Get("Authorization") == "" {
+				unauthenticated(w)
+			} else {
+				unauthorized(w)
+			}
 			return
 		}
-		if s.count(person.Name(), r) {
-			throttled(w)
-			return
-		}
-		if scope != "" && !slices.Contains(a.scopes, scope) {
+		if scope != "" && !slices.Contains(scopes, scope) {
+			w.Header().Set("WWW-Authenticate", realm+`, error="insufficient_scope", scope="`+scope+`"`)
 			apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "Request had insufficient authentication scopes.",
-				"ACCESS_TOKEN_SCOPE_INSUFFICIENT", nil)
+				errorInfo("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "googleapis.com", nil))
 			return
+		}
+		if user := r.PathValue("user"); user != "me" && user != userID(person) {
+			apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "The caller does not have permission")
+			return
+		}
+		for name := range r.URL.Query() {
+			if !slices.Contains(parameters, name) {
+				invalid(w, &problem{text: fmt.Sprintf("Invalid JSON payload received. Unknown name %q: Cannot bind query parameter. "+
+					"Field '%s' could not be found in request message.", name, name)})
+				return
+			}
 		}
 		serve(w, r, person)
 	}
+}
+
+// authenticate returns whose an access token is and what it is good for; nobody if it does not hold.
+func (s *Service) authenticate(token string) (*simulate.Person, []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.access[token]
+	if a == nil || a.grant.revoked || !s.o.Wall().Before(a.expires) {
+		return nil, nil
+	}
+	if slices.Contains(a.grant.refresh, a.rotated) { // else another has taken its place
+		s.settle(a.grant, a.rotated)
+	}
+	a.rotated = ""
+	return s.people[a.person], a.scopes
 }
 
 func (s *Service) number(n int) any {

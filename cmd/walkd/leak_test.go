@@ -81,7 +81,7 @@ func TestNoSecretGetsOut(t *testing.T) {
 
 // newLeaks returns a world with all secrets there are, and a debug log.
 func newLeaks(t *testing.T) *leaks {
-	w := newWorld(t, slowDay, nil, "alexandra")
+	w := newWorld(t, slowDay, 2, nil, "alexandra")
 	w.more = "log_level = \"debug\""
 	w.last = fmt.Sprintf("[influx]\nurl = \"http://127.0.0.1:1\"\nbucket = \"walkd\"\ntoken = %q\n", projectionToken)
 	w.configure()

@@ -47,8 +47,8 @@ type world struct {
 	verifiers []string // of PKCE, as they came to the token endpoint
 }
 
-// newWorld returns a world at a time, in which people have a watch each. change may be nil.
-func newWorld(t *testing.T, now string, change func(*healthsim.Options), people ...string) *world {
+// newWorld returns a world at a time, in which people have a watch each, since some days ago. change may be nil.
+func newWorld(t *testing.T, now string, days int, change func(*healthsim.Options), people ...string) *world {
 	t.Helper()
 	address, err := freePort()
 	if err != nil {
@@ -79,6 +79,7 @@ func newWorld(t *testing.T, now string, change func(*healthsim.Options), people 
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.Delete(walking.Window{Start: p.First().In(home), End: (today - walking.Day(days-1)).In(home)})
 		w.Add(p)
 		w.lives[name] = p
 	}
@@ -186,9 +187,10 @@ func (w *world) connect(code int, browse func(address string, paste io.Writer), 
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-			if found := consentAddress.FindString(said.String()); found != "" && strings.Contains(said.String(), " ...") ||
-				strings.Contains(said.String(), "press Enter:") {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			text := said.String()
+			found := consentAddress.FindString(text)
+			if found != "" && (strings.Contains(text, " ...") || strings.Contains(text, "press Enter:")) {
 				browse(found, paste)
 				_ = paste.Close()
 				return
@@ -303,7 +305,7 @@ func TestConnectFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, slowDay, c.options, "alexandra")
+			w := newWorld(t, slowDay, 2, c.options, "alexandra")
 			if c.config != nil {
 				c.config(w)
 				w.configure()
@@ -328,14 +330,15 @@ func TestConnectFailures(t *testing.T) {
 // TestWrongRedirect has the service refuse the redirect: it says so in the browser, and nobody comes back.
 func TestWrongRedirect(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, slowDay, func(o *healthsim.Options) { o.RedirectURLs = []string{"http://localhost:1/"} }, "alexandra")
+	w := newWorld(t, slowDay, 2, func(o *healthsim.Options) { o.RedirectURLs = []string{"http://localhost:1/"} }, "alexandra")
 	a, _, said := w.app()
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() { ended <- a.run(ctx, []string{"connect", "watch"}) }()
 	w.eventually(func() error {
-		address := consentAddress.FindString(said.String())
-		if !strings.Contains(said.String(), " ...") {
+		text := said.String()
+		address := consentAddress.FindString(text)
+		if !strings.Contains(text, " ...") {
 			return fmt.Errorf("no address: %s", said)
 		}
 		if code, body := get(t, address); code != http.StatusBadRequest || !strings.Contains(body, "redirect_uri_mismatch") {
@@ -352,7 +355,7 @@ func TestWrongRedirect(t *testing.T) {
 // TestConnectAgain uses answers of the provider twice, and strange ones beside the right one.
 func TestConnectAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, slowDay, nil, "alexandra")
+	w := newWorld(t, slowDay, 2, nil, "alexandra")
 	var first string
 	w.connect(exitDone, func(address string, p io.Writer) {
 		first = w.answer(address)
@@ -438,7 +441,7 @@ func TestSyncFailures(t *testing.T) {
 	for _, f := range faults {
 		t.Run(string(f.kind), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, slowDay, nil, "alexandra")
+			w := newWorld(t, slowDay, 2, nil, "alexandra")
 			w.connect(exitDone, w.browser, "watch")
 			w.breakAs(f.kind, "alexandra")
 			before := w.asked()
@@ -482,10 +485,13 @@ func (w *world) breakAs(kind healthsim.Kind, person string) {
 	w.Break(healthsim.Fault{Kind: kind})
 }
 
+// pullDays is how many days there are in TestPull: more than the last ones that a sync asks for.
+const pullDays = 20
+
 // TestPull goes the way of a person without a daemon: connect, sync, today, nudges, the history.
 func TestPull(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, slowDay, nil, "alexandra")
+	w := newWorld(t, slowDay, pullDays, nil, "alexandra")
 	for _, c := range [][]string{{"today"}, {"days"}, {"nudges", "log"}} {
 		if _, said := w.walkd(exitFailed, c...); !strings.Contains(said, "`walkd connect watch` lets it come") {
 			t.Errorf("%v says %s", c, said)
@@ -549,7 +555,7 @@ func TestPull(t *testing.T) {
 	}
 	before := len(w.days())
 	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23")
-	if !strings.HasPrefix(stdout, "watch: 29 days, ") || len(w.days()) != 29 || before >= 29 {
+	if !strings.HasPrefix(stdout, "watch: 29 days, ") || len(w.days()) != pullDays || before >= pullDays {
 		t.Errorf("sync says %s; %d days, %d before", stdout, len(w.days()), before)
 	}
 	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23", "--to", "2026-10-25")
@@ -633,7 +639,7 @@ func (w *world) agree(person string) {
 // TestDaemonPulls has the daemon pull for two people by itself, of whom one takes back the consent and gives it again.
 func TestDaemonPulls(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, slowDay, nil, "alexandra", "bo")
+	w := newWorld(t, slowDay, 6, nil, "alexandra", "bo")
 	for _, p := range w.people {
 		w.SetConsent(p)
 		if stdout, _ := w.connect(exitDone, w.browser, "watch", "--person", p); !strings.Contains(stdout, "as watch of "+p) {
@@ -674,7 +680,7 @@ func TestDaemonPulls(t *testing.T) {
 		if n := len(w.Shown(phoneTopic)); n != 2 {
 			return fmt.Errorf("%d messages", n)
 		}
-		if n := len(w.days()); n != 2*29 {
+		if n := len(w.days()); n != 2*6 {
 			return fmt.Errorf("%d days", n)
 		}
 		return nil

@@ -248,18 +248,22 @@ func (c *Courier) attempt(ctx context.Context, to Address, d Delivery) error {
 	channel, known := c.o.Channels[to]
 	now := c.o.Clock.Now()
 	interrupted := !d.Begun.IsZero()
+	kind := ""
+	if known {
+		kind = channel.Kind()
+	}
 	switch {
+	case interrupted && (!known || expired(d.Message, now) || !c.replaces(ctx, channel)):
+		return c.end(ctx, to, kind, d, Receipt{}, &Error{
+			Outcome: Unknown, Err: errors.New("walkd was stopped while sending this message"),
+		}, false)
 	case !known:
-		return c.end(ctx, to, "", d, Receipt{}, &Error{
+		return c.end(ctx, to, kind, d, Receipt{}, &Error{
 			Outcome: Rejected, Remedy: "put it back, or ignore this",
 			Err: fmt.Errorf("there is no channel %q in the config any more", to.Channel),
 		}, false)
-	case interrupted && (expired(d.Message, now) || !c.replaces(ctx, channel)):
-		return c.end(ctx, to, channel.Kind(), d, Receipt{}, &Error{
-			Outcome: Unknown, Err: errors.New("walkd was stopped while sending this message"),
-		}, false)
 	case expired(d.Message, now):
-		return c.end(ctx, to, channel.Kind(), d, Receipt{}, &Error{
+		return c.end(ctx, to, kind, d, Receipt{}, &Error{
 			Outcome: Expired, Err: errors.New("the message was of no more use before it could be sent"),
 		}, false)
 	}
@@ -269,7 +273,7 @@ func (c *Courier) attempt(ctx context.Context, to Address, d Delivery) error {
 	d.Attempts++
 	receipt, err := c.send(ctx, channel, d.Message)
 	if err == nil {
-		return c.end(ctx, to, channel.Kind(), d, receipt, nil, false)
+		return c.end(ctx, to, kind, d, receipt, nil, false)
 	}
 	var failure *Error
 	if !errors.As(err, &failure) {
@@ -277,7 +281,7 @@ func (c *Courier) attempt(ctx context.Context, to Address, d Delivery) error {
 	}
 	again := failure.Outcome == Throttled || failure.Outcome == Failed ||
 		failure.Outcome == Unknown && c.replaces(ctx, channel)
-	return c.end(ctx, to, channel.Kind(), d, Receipt{}, failure, again)
+	return c.end(ctx, to, kind, d, Receipt{}, failure, again)
 }
 
 func (c *Courier) send(ctx context.Context, channel Channel, m Message) (Receipt, error) {

@@ -334,7 +334,8 @@ func TestSettledMeanwhile(t *testing.T) {
 	met := nudges.Decision{
 		Rule: nudges.Behind, Reason: nudges.TargetMet, Day: day, Key: nudges.Key(nudges.Behind, day), At: w.clock.Now(),
 	}
-	if err := w.store.PutDecisions(t.Context(), w.person, []nudges.Decision{met}, []string{"phone"}, w.clock.Now()); err != nil {
+	err := w.store.PutDecisions(t.Context(), w.person, []nudges.Decision{met}, []string{"phone"}, w.clock.Now())
+	if err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
@@ -385,6 +386,24 @@ func TestRemovedChannel(t *testing.T) {
 	w.deliver(t)
 	got := w.deliveries(t)
 	if got[0].Outcome != notify.Rejected || !strings.Contains(got[0].Problem, `no channel "phone"`) {
+		t.Errorf("ended as %+v", got)
+	}
+}
+
+// TestRemovedChannelAfterAKill: what may have been sent is not said to be unsent because the channel is gone.
+func TestRemovedChannelAfterAKill(t *testing.T) {
+	w := newWorld(t, nil)
+	w.queue(t, []string{"phone"}, nudges.Behind)
+	due, err := w.store.DueDeliveries(t.Context(), start, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.BeginDelivery(t.Context(), due[0].ID, start); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.deliver(t)
+	if got := w.deliveries(t); got[0].Outcome != notify.Unknown || !got[0].Due.IsZero() {
 		t.Errorf("ended as %+v", got)
 	}
 }

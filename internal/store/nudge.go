@@ -16,8 +16,8 @@ import (
 // ErrNoDelivery says that a delivery is not there, or has ended.
 var ErrNoDelivery = errors.New("no such delivery under way")
 
-// silenceKept is for how long decisions to stay silent are kept. Those to send are kept for good: the projection is made
-// of them.
+// silenceKept is for how long decisions are kept that put nothing into the queue. The others are kept for good: the
+// projection is made of them.
 const silenceKept = 400 * 24 * time.Hour
 
 // PutDecisions takes in what was decided for a person. It logs each decision whose day, reason, or whether to send,
@@ -108,8 +108,8 @@ func expire(ctx context.Context, tx *sql.Tx, personID int64, key string, now tim
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE delivery SET due_ms = min(due_ms, ?) WHERE decision_id = ? AND due_ms IS NOT NULL",
-		now.UnixMilli(), id)
+	_, err = tx.ExecContext(ctx, "UPDATE delivery SET due_ms = min(due_ms, ?) "+
+		"WHERE decision_id = ? AND due_ms IS NOT NULL", now.UnixMilli(), id)
 	return err
 }
 
@@ -126,7 +126,8 @@ func markDue(ctx context.Context, tx *sql.Tx, personID int64, d walking.Day, now
 func (r *Reader) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]notify.Delivery, error) {
 	var out []notify.Delivery
 	err := query(ctx, r.q(), `SELECT v.id, d.person_id, v.channel, d.message, v.attempts, v.begun_ms, v.due_ms,
-		d.expires_ms FROM delivery v JOIN decision d ON d.id = v.decision_id WHERE v.due_ms <= ? ORDER BY v.due_ms, v.id LIMIT ?`,
+		d.expires_ms FROM delivery v JOIN decision d ON d.id = v.decision_id
+		WHERE v.due_ms <= ? ORDER BY v.due_ms, v.id LIMIT ?`,
 		[]any{now.UnixMilli(), limit}, func(scan func(...any) error) error {
 			var (
 				v                   notify.Delivery
@@ -229,7 +230,7 @@ type DeliveryState struct {
 }
 
 // NudgeLog returns the decisions made for a person in [from, to), the newest first. One that says the same as the one
-// before of its rule is not among them; decisions to stay silent are kept for 400 days.
+// before of its rule is not among them; decisions that put nothing into the queue are kept for 400 days.
 func (r *Reader) NudgeLog(ctx context.Context, personID int64, from, to time.Time) ([]NudgeEntry, error) {
 	var (
 		out  []NudgeEntry

@@ -353,6 +353,31 @@ func TestSettledMessagesExpire(t *testing.T) {
 	}
 }
 
+// TestSettledIsTheirsAlone: the message of somebody else, and one that has been delivered, stay as they are.
+func TestSettledIsTheirsAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	p := person(t, s)
+	other, err := s.EnsurePerson(t.Context(), "kim", time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decide(t, s, p, []string{"phone"}, nudge(noon))
+	sent := due(t, s, noon)[0].ID
+	err = s.EndDelivery(t.Context(), sent, notify.Delivered, notify.Receipt{}, "", time.Time{}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decide(t, s, other, []string{"phone"}, nudge(noon))
+	decide(t, s, p, []string{"phone"}, silence(noon.Add(time.Hour), nudges.TargetMet))
+	if got := due(t, s, noon.Add(time.Hour)); len(got) != 1 || !got[0].Message.Expires.Equal(noon.Add(3*time.Hour)) {
+		t.Errorf("due %+v, want what expires after 3 hours", got)
+	}
+	log, err := s.NudgeLog(t.Context(), p.ID, noon, noon.Add(time.Minute))
+	if err != nil || len(log) != 1 || !log[0].Expires.Equal(noon.Add(3*time.Hour)) {
+		t.Errorf("log %+v, error %v", log, err)
+	}
+}
+
 // TestDueDeliveriesInOrder asks for a few of many.
 func TestDueDeliveriesInOrder(t *testing.T) {
 	s := open(t, t.TempDir())

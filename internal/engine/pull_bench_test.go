@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -563,4 +564,52 @@ func countRequests(b *testing.B, full bool, every, night time.Duration) {
 	}
 	b.ReportMetric(float64(all)/people/days, "requests/day")
 	b.ReportMetric(float64(most), "requests-at-most")
+}
+
+// BenchmarkTick derives when there is nothing to derive for a thousand people with four weeks each, as the daemon does
+// once a minute.
+func BenchmarkTick(b *testing.B) {
+	const people, days = 1000, 28
+	e := newEngine(b, b.TempDir(), benchEnd)
+	defer e.Store.Close()
+	for i := range people {
+		p, err := e.Store.EnsurePerson(b.Context(), fmt.Sprintf("p%d", i), oslo)
+		if err != nil {
+			b.Fatal(err)
+		}
+		rs := walking.StreamRecords{StreamKey: benchStream}
+		for at := benchEnd.AddDate(0, 0, -days); at.Before(benchEnd); at = at.Add(15 * time.Minute) {
+			rs.Records = append(rs.Records, walking.Record{Start: at, Duration: time.Minute, Steps: 80})
+		}
+		batch := ingest.Batch{
+			Streams: []walking.Stream{{
+				StreamKey: benchStream, Device: walking.Wearable, Delivery: walking.Pulled, SyncedThrough: benchEnd,
+			}},
+			Records: []walking.StreamRecords{rs},
+		}
+		if _, err := e.Store.Apply(b.Context(), p.ID, batch, benchEnd); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n, err := e.Derive(b.Context(), nil); err != nil || n < people*days {
+		b.Fatal(n, err)
+	}
+	b.ResetTimer()
+	begin := processorTime(b)
+	for b.Loop() {
+		if n, err := e.Derive(b.Context(), nil); err != nil || n > 0 {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric((processorTime(b)-begin).Seconds()*1e3/float64(b.N), "cpu-ms/tick")
+}
+
+// processorTime returns what this process has taken of the processor.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

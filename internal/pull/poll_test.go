@@ -1,12 +1,15 @@
 package pull_test
 
 import (
+	"context"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -119,3 +122,48 @@ func TestWindowsAreCivil(t *testing.T) {
 }
 
 func escape(t time.Time) string { return strings.ReplaceAll(stamp(t), ":", "%3A") }
+
+// A machine that sleeps, and a clock that is set, show only in what is on the clock: the other reading that package time
+// keeps beside it, and compares instead, knows of neither.
+func TestTimesAreThoseOnTheClock(t *testing.T) {
+	r := minutelyRig(t)
+	var asked []time.Time
+	r.accounts[0].Provider = asking{r.accounts[0].Provider.(*minutely), func(q ingest.Request) { asked = append(asked, q.Now) }}
+	r.options.Clock = runningClock{r.now}
+	r.renew()
+	r.connect()
+	r.poll()
+	if len(asked) == 0 {
+		t.Fatal("nothing was asked")
+	}
+	for _, at := range asked {
+		if at != at.Round(0) {
+			t.Errorf("%s has a monotonic reading", at)
+		}
+	}
+}
+
+// A runningClock is that of the machine.
+type runningClock struct{ *clock }
+
+func (runningClock) Now() time.Time { return time.Now() }
+
+// asking tells what is asked of a provider.
+type asking struct {
+	*minutely
+	tell func(ingest.Request)
+}
+
+func (p asking) Source(c *http.Client) ingest.Source {
+	return askingSource{p.minutely.Source(c).(*minutelySource), p.tell}
+}
+
+type askingSource struct {
+	*minutelySource
+	tell func(ingest.Request)
+}
+
+func (s askingSource) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, error) {
+	s.tell(r)
+	return s.minutelySource.Fetch(ctx, r)
+}

@@ -48,6 +48,7 @@ func New(o Options, accounts []Config) (*Puller, error) {
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
 	}
+	o.Clock, o.Wall = onTheClock{o.Clock}, onTheClock{o.Wall}
 	o.Daily = cmp.Or(o.Daily, DefaultDaily)
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	p := &Puller{
@@ -73,6 +74,13 @@ func New(o Options, accounts []Config) (*Puller, error) {
 	}
 	return p, nil
 }
+
+// onTheClock is a Clock whose instants are what is on it. Those of package time are compared by a monotonic reading,
+// which stands still while the machine sleeps and does not see that the clock is set: a laptop would not poll when it
+// wakes, and what was noted on a wrong clock would pass for the past.
+type onTheClock struct{ Clock }
+
+func (c onTheClock) Now() time.Time { return c.Clock.Now().Round(0) }
 
 // people returns everybody in the store by name, once what the store has of their accounts is loaded.
 func (p *Puller) people(ctx context.Context) (map[string]store.Person, error) {

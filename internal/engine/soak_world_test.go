@@ -312,7 +312,7 @@ func (w *world) counting(c *citizen, next http.Handler) http.Handler {
 			w.count.requests[key] = n
 		}
 		n[w.day()]++
-		c.limit(r, w.time())
+		c.limit(r, w.time().Truncate(time.Millisecond)) // as the store keeps them
 		w.mu.Unlock()
 		next.ServeHTTP(rw, r)
 	})

@@ -333,6 +333,22 @@ func TestReplaces(t *testing.T) {
 	}
 }
 
+// TestReplacesIsAskedAgain covers a server that was down when it was asked for its version.
+func TestReplacesIsAskedAgain(t *testing.T) {
+	asked := 0
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked == 1 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_, _ = io.WriteString(w, `{"version":"2.17.0"}`)
+	}))
+	c := channel(t, s)
+	if first, second := c.Replaces(t.Context()), c.Replaces(t.Context()); first || !second {
+		t.Errorf("first %t, then %t", first, second)
+	}
+}
+
 // TestHTTPS covers a server that sends everybody from http to https: the token must not follow.
 func TestHTTPS(t *testing.T) {
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

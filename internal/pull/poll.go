@@ -16,6 +16,8 @@ import (
 const (
 	overlap       = time.Hour          // before what the device had synced when data was last fetched
 	sessionsEvery = 3 * time.Hour      // recorded walks change less often than steps
+	silentAfter   = 3 * time.Hour      // without a sync of the device, from which on data is fetched in spite of that
+	silentDataAge = time.Hour          // between such fetches
 	nightDataAge  = 2 * time.Hour      // between fetches of data in the quiet hours
 	lookBackAt    = 3 * time.Hour      // after midnight, roughly: the day's long look back
 	weekBack      = 8 * 24 * time.Hour // once a day
@@ -248,7 +250,11 @@ func wanted(pl plan, person store.Person, m memory, synced, now time.Time) bool 
 	if _, night := quietAt(person.Zones, person.Quiet, now); night && now.Sub(m.Data) < nightDataAge {
 		return false
 	}
-	return synced.IsZero() || !synced.Equal(m.Synced)
+	if synced.IsZero() || !synced.Equal(m.Synced) {
+		return true
+	}
+	// A watch in a drawer does not sync, while a phone may go on counting for the same account.
+	return now.Sub(synced) >= silentAfter && now.Sub(m.Data) >= silentDataAge
 }
 
 // follow adds what a feed says has changed, as far as the plan does not hold it anyway: what is recent to the plan, the

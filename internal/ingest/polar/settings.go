@@ -1,0 +1,101 @@
+package polar
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/walkd/walkd/internal/ingest"
+)
+
+// Settings are the keys of a source of the kind polar in the config.
+type Settings struct {
+	ClientID     string `toml:"client_id"`
+	ClientSecret string `json:"-" toml:"client_secret,secret"`
+	// RedirectURL is where Polar sends the browser after consent, as registered for the client.
+	RedirectURL string `toml:"redirect_url"`
+	// The addresses of Polar's servers; others are for tests and the demo.
+	APIURL   string `toml:"api_url"`
+	AuthURL  string `toml:"auth_url"`
+	TokenURL string `toml:"token_url"`
+}
+
+// Defaults returns the settings of a config that says nothing.
+func Defaults() *Settings {
+	return &Settings{
+		RedirectURL: "http://localhost:8098/oauth/callback",
+		APIURL:      "https://www.polaraccesslink.com",
+		AuthURL:     "https://flow.polar.com/oauth2/authorization",
+		TokenURL:    "https://polarremote.com/v2/oauth2/token",
+	}
+}
+
+// Format writes the settings without the secret, whatever the verb.
+func (s Settings) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "polar as "+s.ClientID)
+}
+
+// Check reports what is missing or cannot be: the key, what is wrong and what is wanted.
+func (s *Settings) Check(report func(key, what, want string)) {
+	if s.ClientID == "" {
+		report("client_id", "missing", "the client ID of an AccessLink client: make one at "+
+			"https://admin.polaraccesslink.com with your Polar account, and register "+s.RedirectURL+" as its redirect URI")
+	}
+	if s.ClientSecret == "" {
+		report("client_secret", "missing", "the secret that admin.polaraccesslink.com shows once for the client, as "+
+			"client_secret_file or from the environment")
+	}
+	for _, u := range []struct{ key, value, like string }{
+		{"redirect_url", s.RedirectURL, Defaults().RedirectURL},
+		{"api_url", s.APIURL, Defaults().APIURL},
+		{"auth_url", s.AuthURL, Defaults().AuthURL},
+		{"token_url", s.TokenURL, Defaults().TokenURL},
+	} {
+		if what := wrongURL(u.value); what != "" {
+			report(u.key, what, fmt.Sprintf("an https address, or an http one on this machine, like %q", u.like))
+		}
+	}
+}
+
+// wrongURL returns why a URL cannot be used, or "", without showing what may be a secret. Over http tokens and codes
+// travel in the clear, so it has to stay on the machine.
+func wrongURL(value string) string {
+	u, err := url.Parse(value)
+	switch {
+	case strings.Contains(value, "@"):
+		return "the URL holds a user name or password"
+	case err != nil || u.Scheme == "" || u.Hostname() == "":
+		return fmt.Sprintf("%q is not a whole URL", value)
+	case strings.ContainsAny(value, "?#"):
+		return "the URL holds a query or fragment"
+	case u.Scheme == "https":
+		return ""
+	case u.Scheme != "http":
+		return fmt.Sprintf("%q is not an HTTP URL", value)
+	}
+	switch u.Hostname() {
+	case "localhost", "127.0.0.1", "::1":
+		return ""
+	}
+	return fmt.Sprintf("%q is not encrypted and leaves this machine", value)
+}
+
+// Provider returns Polar as one person has configured it under the name of a source.
+func (s *Settings) Provider(source string) ingest.Provider {
+	return &Provider{
+		source: source,
+		api:    strings.TrimRight(s.APIURL, "/"),
+		oauth: ingest.OAuth2{
+			Service: service,
+			NoPKCE:  true,
+			Config: oauth2.Config{
+				ClientID: s.ClientID, ClientSecret: s.ClientSecret, RedirectURL: s.RedirectURL,
+				Scopes:   []string{"accesslink.read_all"},
+				Endpoint: oauth2.Endpoint{AuthURL: s.AuthURL, TokenURL: s.TokenURL, AuthStyle: oauth2.AuthStyleInHeader},
+			},
+		},
+	}
+}

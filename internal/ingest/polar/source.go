@@ -1,0 +1,301 @@
+package polar
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+const (
+	longestAsk = 28 // days of one call, both ends included
+	// oldestDay is how many days before today can be asked for; documented are 365. Which day is today is Polar's to say.
+	oldestDay = 364
+	// exercisesKept is of which time all exercises are listed. Documented are those uploaded in the last 30 days, and
+	// none is uploaded before it begins.
+	exercisesKept = 29 * 24 * time.Hour
+)
+
+// A source asks Polar about one person.
+type source struct {
+	p      *Provider
+	client *http.Client
+}
+
+var _ ingest.Source = (*source)(nil)
+
+// Fetch returns the minutes in r.Window with steps, the times unworn, and the exercises if they are wanted, as far as
+// Polar keeps them: a year and 30 days. What is older is not asked for. It covers the days that Polar tells of, and the
+// time of the exercises that it has ever listed: nothing at all is told to a client with which the person is registered
+// anew, and that is no reason to remove what was told before.
+func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, error) {
+	b := ingest.Batch{Streams: []walking.Stream{{
+		StreamKey: walking.StreamKey{Source: s.p.source}, Device: walking.Wearable, Delivery: walking.Pulled,
+	}}}
+	first, last := dates(r)
+	if first = max(first, r.Zones.Day(r.Now)-oldestDay); first <= last {
+		if err := s.addDays(ctx, &b, r, first, last); err != nil {
+			return ingest.Batch{}, err
+		}
+	}
+	if kept := r.Now.Add(-exercisesKept); r.Sessions && r.Window.End.After(kept) {
+		if err := s.addSessions(ctx, &b, r, kept); err != nil {
+			return ingest.Batch{}, err
+		}
+	}
+	return b, nil
+}
+
+// addDays adds what Polar has of the dates to b.
+func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request, first, last walking.Day) error {
+	days, err := s.days(ctx, r, first, last)
+	if err != nil {
+		return err
+	}
+	stream := &b.Streams[0]
+	var records []walking.Record
+	left := s.leftOut(ctx, "minutes", r)
+	for _, d := range days {
+		if d.date < first || d.date > last {
+			continue
+		}
+		s.compare(ctx, d, r)
+		if d.known.After(stream.SyncedThrough) {
+			stream.SyncedThrough = d.known
+		}
+		for _, span := range r.Zones.Spans(d.date) {
+			if w, ok := within(span, r.Window); ok {
+				b.Covers = append(b.Covers, ingest.Cover{StreamKey: stream.StreamKey, Window: w, Part: ingest.RecordsOnly})
+			}
+		}
+		if d.rest != nil {
+			d.add(*d.rest)
+		}
+		for _, rec := range d.records {
+			if r.Window.Contains(rec.Start) && left.take(ingest.CheckRecord(rec, r.Now)) {
+				records = append(records, rec)
+			}
+		}
+		for _, u := range d.unworn {
+			if u, ok := within(u, r.Window); ok {
+				b.Unworn = append(b.Unworn, ingest.Unworn{StreamKey: stream.StreamKey, Window: u})
+			}
+		}
+	}
+	left.tell()
+	if len(records) > 0 {
+		slices.SortStableFunc(records, func(a, b walking.Record) int {
+			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Duration, b.Duration))
+		})
+		b.Records = []walking.StreamRecords{{StreamKey: stream.StreamKey, Records: records}}
+	}
+	return nil
+}
+
+// within returns the part of w that lies in o, if there is any.
+func within(w, o walking.Window) (walking.Window, bool) {
+	if w.Start.Before(o.Start) {
+		w.Start = o.Start
+	}
+	if w.End.After(o.End) {
+		w.End = o.End
+	}
+	return w, !w.Empty()
+}
+
+// dates returns the dates that clocks showed in the window, up to today; last is before first if there are none.
+func dates(r ingest.Request) (first, last walking.Day) {
+	a, b := r.Zones.Day(r.Window.Start), r.Zones.Day(r.Window.End.Add(-1))
+	first, last = max(a, b)+2, min(a, b)-2
+	for d := min(a, b) - 1; d <= max(a, b)+1; d++ { // on travel the dates are in another order than the instants
+		for _, span := range r.Zones.Spans(d) {
+			if span.Overlaps(r.Window) {
+				first, last = min(first, d), max(last, d)
+			}
+		}
+	}
+	return first, min(last, r.Zones.Day(r.Now))
+}
+
+// days returns what Polar has of the dates.
+func (s *source) days(ctx context.Context, r ingest.Request, first, last walking.Day) ([]*day, error) {
+	var out []*day
+	for ; first <= last; first += longestAsk {
+		var told list[activity]
+		err := s.list(ctx, activitiesPath, url.Values{
+			"from": {first.String()}, "to": {min(last, first+longestAsk-1).String()}, "steps": {"true"},
+			"activity_zones": {"true"},
+		}, &told, &told.told)
+		if err != nil {
+			return nil, err
+		}
+		for i := range told.items {
+			d, err := told.items[i].day(r.Zones, r.Now)
+			if err != nil {
+				return nil, noSense(err)
+			}
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// addSessions adds the exercises from an instant on, in order, each once.
+func (s *source) addSessions(ctx context.Context, b *ingest.Batch, r ingest.Request, from time.Time) error {
+	var told list[exercise]
+	if err := s.list(ctx, exercisesPath, nil, &told, &told.told); err != nil {
+		return err
+	}
+	var sessions []walking.Session
+	left := s.leftOut(ctx, "exercises", r)
+	for i := range told.items {
+		one, err := told.items[i].session(r.Zones)
+		if err != nil {
+			return noSense(err)
+		}
+		if left.take(ingest.CheckSession(one, r.Now)) {
+			sessions = append(sessions, one)
+		}
+	}
+	left.tell()
+	slices.SortFunc(sessions, func(a, b walking.Session) int {
+		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(a.Kind, b.Kind))
+	})
+	if listed := s.listed(sessions); listed.After(from) {
+		from = listed
+	} else if listed.IsZero() {
+		return nil
+	}
+	w, ok := within(walking.Window{Start: from, End: r.Window.End}, r.Window)
+	if !ok {
+		return nil
+	}
+	key := b.Streams[0].StreamKey
+	b.Covers = append(b.Covers, ingest.Cover{StreamKey: key, Window: w, Part: ingest.SessionsOnly})
+	for _, one := range slices.Compact(sessions) {
+		if w.Contains(one.Start) {
+			b.Sessions = append(b.Sessions, walking.StreamSession{StreamKey: key, Session: one})
+		}
+	}
+	return nil
+}
+
+// listed returns the start of the oldest exercise that was ever listed; zero if none was.
+func (s *source) listed(sessions []walking.Session) time.Time {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if len(sessions) > 0 && (s.p.listed.IsZero() || sessions[0].Start.Before(s.p.listed)) {
+		s.p.listed = sessions[0].Start
+	}
+	return s.p.listed
+}
+
+// ask sends a question.
+func (s *source) ask(ctx context.Context, path string, q url.Values) (*http.Response, error) {
+	address := s.p.api + path
+	if len(q) > 0 {
+		address += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("polar: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("polar: %w", err)
+	}
+	return resp, nil
+}
+
+// list reads the list that is the answer to a question into v, which sets told. An answer without content is an empty
+// list.
+func (s *source) list(ctx context.Context, path string, q url.Values, v any, told *bool) error {
+	resp, err := s.ask(ctx, path, q)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusNoContent:
+		return nil
+	case http.StatusOK:
+	default:
+		if err := refusal(resp); err != nil {
+			return ended(ctx, err)
+		}
+		return noSense(fmt.Errorf("it has the status %d", resp.StatusCode))
+	}
+	if err := ingest.ReadJSON(service, resp, v); err != nil {
+		return ended(ctx, err)
+	}
+	if !*told { // null
+		return noSense(errNoList)
+	}
+	return nil
+}
+
+func (s *source) log() *slog.Logger {
+	if s.p.log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.p.log
+}
+
+// compare logs a day that is over and whose total is not that of its minutes, once.
+func (s *source) compare(ctx context.Context, d *day, r ingest.Request) {
+	if !d.off() || d.date >= r.Zones.Day(r.Now) {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	is := [2]float64{d.total, d.sum}
+	if s.p.said[d.date] == is {
+		return
+	}
+	if s.p.said == nil || len(s.p.said) > 2*oldestDay {
+		s.p.said = map[walking.Day][2]float64{}
+	}
+	s.p.said[d.date] = is
+	s.log().WarnContext(ctx, "the total of a day is not that of its minutes", "day", d.date.String(),
+		"beyond_percent", int(100*(d.total-d.sum)/d.total))
+	s.log().DebugContext(ctx, "the total of a day is not that of its minutes", "day", d.date.String(),
+		"total", d.total, "minutes", d.sum)
+}
+
+// leftOver counts what is left out of an answer, since it cannot be.
+type leftOver struct {
+	log  *slog.Logger
+	ctx  context.Context //nolint:containedctx // for the log, and no longer than the call that it belongs to
+	what string
+	r    ingest.Request
+	n    int
+}
+
+func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
+	return &leftOver{log: s.log(), ctx: ctx, what: what, r: r}
+}
+
+// take reports whether there is no reason to leave something out.
+func (l *leftOver) take(reason error) bool {
+	if reason == nil {
+		return true
+	}
+	l.n++
+	l.log.DebugContext(l.ctx, "what Polar says cannot be", "what", l.what, "err", reason)
+	return false
+}
+
+func (l *leftOver) tell() {
+	if l.n > 0 {
+		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
+			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
+	}
+}

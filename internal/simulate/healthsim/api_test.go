@@ -183,7 +183,7 @@ func TestShapesAreDocumented(t *testing.T) {
 func TestParametersAreDocumented(t *testing.T) {
 	users := readDiscovery(t).Resources["users"]
 	points := users.Resources["dataTypes"].Resources["dataPoints"].Methods
-	s := start(t, nil)
+	s := start(t, func(_ *healthsim.Options, p *simulate.Plan) { p.First += 20 })
 	good := map[string]string{
 		"filter": "", "pageSize": "1", "pageToken": "", "dataSourceFamily": "users/me/dataSourceFamilies/all-sources",
 		"alt": "json", "fields": "*", "prettyPrint": "false",
@@ -311,7 +311,7 @@ func TestFilters(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	s := start(t, func(_ *healthsim.Options, p *simulate.Plan) { p.Life = counted(t) })
+	s := start(t, func(_ *healthsim.Options, p *simulate.Plan) { p.Life, p.First = counted(t), p.First+20 })
 	for _, tt := range []struct {
 		size string
 		want int

@@ -485,8 +485,8 @@ func (w *world) breakAs(kind healthsim.Kind, person string) {
 	w.Break(healthsim.Fault{Kind: kind})
 }
 
-// pullDays is how many days there are in TestPull: more than the last ones that a sync asks for.
-const pullDays = 20
+// pullDays is how many days there are in TestPull: more than are pulled at once, so that it can be broken off.
+const pullDays = 29
 
 // TestPull goes the way of a person without a daemon: connect, sync, today, nudges, the history.
 func TestPull(t *testing.T) {
@@ -549,7 +549,7 @@ func TestPull(t *testing.T) {
 	a, _, _ := w.app()
 	ctx, breakOff := context.WithCancel(t.Context())
 	a.terminal = func(out io.Writer) (int, bool) { return 100, out == a.stderr }
-	a.stderr = &trigger{text: "pulling: ", do: breakOff}
+	a.stderr = &trigger{text: "\r", do: breakOff}
 	if code := a.run(ctx, []string{"sync", "--from", "2026-10-23"}); code != exitFailed {
 		t.Errorf("exit code %d of a sync that was broken off", code)
 	}

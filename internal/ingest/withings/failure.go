@@ -78,10 +78,9 @@ func (r *refusal) failure() *ingest.Error {
 		}
 		return say(ingest.Throttled, "", "too many requests")
 	case refusesToken(r.status):
-		// walkd renews a token before it ends. One that is refused earlier is renewed with the next, at the latest; that
-		// fails if the consent is gone, and only then it is known to be.
+		// walkd renews a token before it ends. That fails if the consent is gone, and only then it is known to be.
 		return say(ingest.Transient, "connect it again if you have taken the consent back; otherwise walkd renews it by "+
-			"itself within three hours", "the access is refused")
+			"itself within a few hours", "the access is refused")
 	case lacksRight(r.status):
 		return say(ingest.Auth, allowActivity, "the consent lacks a right")
 	case r.status == 2554:
@@ -101,7 +100,7 @@ type envelope struct {
 	Error  json.RawMessage `json:"error"`
 }
 
-func (e *envelope) status() int { return int(max(-1, min(e.Status.n, 1<<30))) }
+func (e *envelope) status() int { return int(max(-1<<30, min(e.Status.n, 1<<30))) }
 
 // refusal returns the refusal that e is, or nil. secrets are what the request held.
 func (e *envelope) refusal(secrets ...string) *refusal {

@@ -62,9 +62,7 @@ func TestRequestsOfADay(t *testing.T) {
 				t.Errorf("%d requests in a day", most)
 			}
 			if name == "watch" {
-				if _, err := r.Sync(t.Context(), pull.SyncRequest{}, nil); err != nil {
-					t.Fatal(err)
-				}
+				r.sync()
 				r.same()
 			}
 		})
@@ -85,9 +83,7 @@ func TestPollsThatFindNothing(t *testing.T) {
 		t.Errorf("asked %v", got)
 	}
 	r.live(at("2026-11-20T20:00:00Z"))
-	if _, err := r.Sync(t.Context(), pull.SyncRequest{}, nil); err != nil {
-		t.Fatal(err)
-	}
+	r.sync()
 	r.same()
 }
 
@@ -152,9 +148,7 @@ func TestClockChanges(t *testing.T) {
 			r.poll()
 			r.backfill()
 			r.live(r.now.Now().Add(26 * time.Hour))
-			if _, err := r.Sync(t.Context(), pull.SyncRequest{}, nil); err != nil {
-				t.Fatal(err)
-			}
+			r.sync()
 			r.same()
 		})
 	}
@@ -176,10 +170,7 @@ func TestTravel(t *testing.T) {
 		t.Errorf("in %s on the journey", got)
 	}
 	r.live(at("2026-11-29T12:00:00Z"))
-	if _, err := r.Sync(t.Context(), pull.SyncRequest{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	r.backfill()
+	r.sync()
 	r.same()
 }
 

@@ -2,6 +2,7 @@ package withings_test
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"log/slog"
 	"net/http"
@@ -9,12 +10,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/withings"
 	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/simulate"
@@ -28,8 +29,8 @@ const (
 	clientSecret = "hush-hush-hush"
 )
 
-// diff compares, with slices that are nil and empty the same.
-func diff(want, got any) string { return cmp.Diff(want, got) }
+// diff compares.
+func diff(want, got any) string { return gocmp.Diff(want, got) }
 
 func at(text string) time.Time {
 	t, err := time.Parse(time.RFC3339, text)
@@ -105,6 +106,8 @@ type rig struct {
 	dir      string
 	store    *store.Store
 	log      *syncedBuffer
+	timeout  time.Duration
+	hook     atomic.Pointer[func(http.ResponseWriter, *http.Request) bool] // answers in place of the service, if it wants to
 	accounts []pull.Config
 	said     []string // what a person could see, besides the log
 }
@@ -116,6 +119,8 @@ type rigPlan struct {
 	home   string
 	plan   simulate.Plan
 	option func(*withingssim.Options)
+	// timeout of a request; 5 s if zero
+	timeout time.Duration
 }
 
 const noon = "2026-11-20T11:03:20Z"
@@ -135,7 +140,7 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, now: &clock{now: at(p.start)}, dir: t.TempDir(), log: &syncedBuffer{}}
+	r := &rig{t: t, now: &clock{now: at(p.start)}, dir: t.TempDir(), log: &syncedBuffer{}, timeout: cmp.Or(p.timeout, 5*time.Second)}
 	home := zoneOf(p.home)
 	p.plan.Name, p.plan.Life, p.plan.Home = "ann", life, home
 	p.plan.First = walking.DayOf(r.now.Now().In(home).Date()) - walking.Day(p.days)
@@ -151,7 +156,11 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	}
 	r.service = withingssim.New(o)
 	r.service.Add(r.person)
-	r.server = httptest.NewServer(r.service)
+	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if hook := r.hook.Load(); hook == nil || !(*hook)(w, q) {
+			r.service.ServeHTTP(w, q)
+		}
+	}))
 	t.Cleanup(r.server.Close)
 	r.open()
 	t.Cleanup(func() { _ = r.store.Close() })
@@ -193,7 +202,7 @@ func (r *rig) open() {
 	transport := &http.Transport{}
 	r.t.Cleanup(transport.CloseIdleConnections)
 	r.Puller, err = pull.New(pull.Options{
-		Store: r.store, Clock: r.now, Wall: r.now, Transport: transport, Log: log, Timeout: 5 * time.Second,
+		Store: r.store, Clock: r.now, Wall: r.now, Transport: transport, Log: log, Timeout: r.timeout,
 	}, r.accounts)
 	if err != nil {
 		r.t.Fatal(err)
@@ -261,6 +270,16 @@ func (r *rig) backfill() int {
 			r.t.Fatalf("%+v", s.Problem)
 		}
 	}
+}
+
+// sync pulls what there is now, also at night, and the rest of the history.
+func (r *rig) sync() {
+	r.t.Helper()
+	results, err := r.Sync(r.t.Context(), pull.SyncRequest{}, nil)
+	if err != nil || results[0].Err != nil {
+		r.t.Fatal(err, results)
+	}
+	r.backfill()
 }
 
 // live polls whenever it is time, until then.
@@ -379,5 +398,3 @@ func (r *rig) quiet() {
 		}
 	}
 }
-
-var _ ingest.Authorizer = (*withings.Provider)(nil)

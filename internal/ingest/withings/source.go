@@ -333,6 +333,7 @@ func (s *source) Probe(ctx context.Context) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	since, err := strconv.ParseInt(s.cursor, 10, 64)
+	since -= int64(late / time.Second) // as Changes asks
 	if err != nil {
 		now := s.p.serverTime()
 		if now.IsZero() {

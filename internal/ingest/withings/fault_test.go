@@ -1,0 +1,109 @@
+package withings_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/simulate"
+	"github.com/walkd/walkd/internal/simulate/withingssim"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// Whatever Withings does, wherever: the problem is of the right class, nothing that is stored goes, nothing is missing
+// or double once it is over, and no secret is told.
+func TestFaults(t *testing.T) {
+	r := newRig(t, rigPlan{days: 3, timeout: time.Second, plan: simulate.Plan{Every: time.Minute, Night: time.Minute}})
+	r.connect()
+	r.poll()
+	r.backfill()
+	for kind, want := range map[withingssim.Kind]ingest.Class{
+		withingssim.Unauthorized: ingest.Transient, withingssim.Forbidden: ingest.Auth, withingssim.Throttle: ingest.Throttled,
+		withingssim.ThrottleFor: ingest.Throttled, withingssim.InvalidParams: ingest.Permanent, withingssim.TimedOut: ingest.Transient,
+		withingssim.BadState: ingest.Transient, withingssim.Trouble: ingest.Transient, withingssim.ServerError: ingest.Transient,
+		withingssim.HTMLPage: ingest.Transient, withingssim.HTMLSuccess: ingest.Transient, withingssim.Truncated: ingest.Transient,
+		withingssim.Slow: ingest.Transient, withingssim.Dropped: ingest.Transient, withingssim.NoBody: ingest.Transient,
+	} {
+		for _, path := range []string{"getdevice", "getactivity", "getintradayactivity", "getworkouts", "/v2/oauth2"} {
+			r.now.add(3*time.Hour + 10*time.Minute) // the token ends, and workouts are due
+			steps, sessions := r.stored()
+			r.service.Break(withingssim.Fault{Kind: kind, Path: path})
+			asked := sum(r.service.Requests())
+			r.poll()
+			name := fmt.Sprint(kind, " at ", path)
+			s := r.state()
+			wanted := want
+			switch {
+			case path == "/v2/oauth2" && (kind == withingssim.InvalidParams || kind == withingssim.Unauthorized):
+				wanted = ingest.Auth // that is how Withings refuses a refresh token
+			case path == "getdevice" && kind == withingssim.Forbidden:
+				wanted = "" // it is done without
+			}
+			switch {
+			case wanted == "" && s.Problem != nil, wanted != "" && (s.Problem == nil || s.Problem.Class != wanted):
+				t.Errorf("%s: %+v", name, s.Problem)
+			}
+			if n := sum(r.service.Requests()) - asked; n > 8 {
+				t.Errorf("%s: %d requests", name, n)
+			}
+			// What was fetched before the failure may be there already; what was there before is.
+			now, nowSessions := r.stored()
+			for start, n := range steps {
+				if now[start] != n {
+					t.Errorf("%s: %g steps at %s have become %g", name, n, start, now[start])
+				}
+			}
+			if len(nowSessions) < len(sessions) {
+				t.Errorf("%s: %d sessions have become %d", name, len(sessions), len(nowSessions))
+			}
+			r.service.Clear()
+			if s.Phase == pull.NeedsConsent {
+				r.connect()
+			} else if s.Next.After(r.now.Now()) {
+				r.now.set(s.Next.Add(time.Second))
+			}
+			r.live(r.now.Now().Add(35 * time.Minute))
+			if s = r.state(); s.Problem != nil {
+				t.Fatalf("%s, then: %+v", name, s.Problem)
+			}
+		}
+	}
+	r.sync()
+	r.same()
+	r.quiet()
+}
+
+// Weeks of random faults, changes and restarts, and at the end all is as it was walked.
+func TestRandomFaults(t *testing.T) {
+	r := newRig(t, rigPlan{days: 6, option: func(o *withingssim.Options) {
+		o.Arrays, o.Strings, o.PageSize, o.Seed = true, true, 3, 7
+	}})
+	r.person.Late(walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}, at("2026-11-23T13:00:00Z"))
+	r.connect()
+	for d := range 5 {
+		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, withingssim.HTMLPage,
+			withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.Trouble, withingssim.BadState)
+		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
+		r.live(morning.Add(7 * time.Hour))
+		r.person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
+		for _, p := range r.person.Truth(walking.Window{Start: morning.Add(-50 * time.Hour), End: morning.Add(-40 * time.Hour)}, morning) {
+			r.person.Correct(p.Start, p.Steps/3)
+		}
+		r.restart()
+		r.live(morning.Add(20 * time.Hour))
+		if _, err := r.Backfill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.service.Clear()
+		r.live(morning.Add(24 * time.Hour))
+	}
+	r.live(at("2026-11-26T12:00:00Z"))
+	if s := r.state(); s.Problem != nil {
+		t.Errorf("%+v", s.Problem)
+	}
+	r.backfill()
+	r.same()
+	r.quiet()
+}

@@ -22,9 +22,9 @@
 //
 // # What absence means
 //
-// A minute that is missing on a day that Polar tells of has no steps. A day that it does not tell of at all stays as it
-// was told before, and so do the exercises from before the oldest one that it lists: a person who is registered anew, as
-// with another client, is told of nothing from before.
+// A minute that is missing on a day that Polar tells of has no steps. A day that it does not tell of at all stays as
+// it was told before, and so do the exercises from before the oldest one that it lists: a person who is registered
+// anew, as with another client, is told of nothing from before.
 //
 // # How far it is synced
 //

@@ -224,9 +224,10 @@ func (s *Service) serveExercises(w http.ResponseWriter, _ *http.Request, p *simu
 		}
 		out = append(out, object{
 			"id": exerciseID(p, x), "upload_time": instant(x.End), "device": "Polar Ignite 3",
-			"polar_user": "https://www.polaraccesslink/v3/users/" + strconv.Itoa(userID(p.Name())),
-			"start_time": wall(x.Start, x.Offset).Format("2006-01-02T15:04:05"), "start_time_utc_offset": int(x.Offset.Minutes()),
-			"duration": duration(x.End.Sub(x.Start)), "distance": 0.7 * float64(x.Steps), "sport": sport,
+			"polar_user":            "https://www.polaraccesslink/v3/users/" + strconv.Itoa(userID(p.Name())),
+			"start_time":            wall(x.Start, x.Offset).Format("2006-01-02T15:04:05"),
+			"start_time_utc_offset": int(x.Offset.Minutes()),
+			"duration":              duration(x.End.Sub(x.Start)), "distance": 0.7 * float64(x.Steps), "sport": sport,
 			"detailed_sport_info": detail, "has_route": false,
 		})
 	}

@@ -1,4 +1,4 @@
-// Package polarsim is a simulated Polar AccessLink, version 3, over HTTP: consent, token endpoint, registration of users
-// and the calls that walkd needs, built from the documentation and not from walkd's client. It replays people and can fail
-// in the ways the real one does, or the network in between.
+// Package polarsim is a simulated Polar AccessLink, version 3: its OAuth, the registration of users and its API over
+// HTTP, for people replayed from real minutes, with faults that can be switched on. It is written from Polar's
+// documentation, not from walkd's client.
 package polarsim

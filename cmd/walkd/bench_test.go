@@ -181,11 +181,12 @@ func startDaemon(b *testing.B, walkd, config, dir string) (stop func(), pid int,
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
+	read := make(chan struct{})
 	stop = func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			b.Error(err)
 		}
-		_, _ = io.Copy(io.Discard, stderr)
+		<-read
 		if err := cmd.Wait(); err != nil {
 			b.Error(err)
 		}
@@ -199,6 +200,10 @@ func startDaemon(b *testing.B, walkd, config, dir string) (stop func(), pid int,
 			b.Fatalf("%v\n%s", err, said)
 		}
 	}
+	go func() { // a log that nobody reads stops a daemon that has much to say
+		defer close(read)
+		_, _ = io.Copy(io.Discard, stderr)
+	}()
 	url := "http://" + address.FindStringSubmatch(said)[1] + "/readyz"
 	for {
 		resp, err := http.Get(url)

@@ -29,7 +29,7 @@ import (
 // quiet has come, the store and InfluxDB hold exactly what is true, and nobody was asked, or told, too often.
 func TestSoak(t *testing.T) {
 	spring, autumn := walking.DayOf(2026, time.March, 1), walking.DayOf(2026, time.September, 25)
-	plans := []soakPlan{{seed: 1, first: spring + 25, history: 12, days: 6, step: 60 * time.Hour, kills: 20 * time.Hour}}
+	plans := []soakPlan{{seed: 1, first: spring + 25, history: 12, days: 6, step: 84 * time.Hour, kills: 20 * time.Hour}}
 	if raced {
 		plans[0].first, plans[0].days, plans[0].kills = spring+27, 2, 6*time.Hour
 	}

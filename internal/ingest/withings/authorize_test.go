@@ -102,7 +102,9 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokenRefusals(t *testing.T) {
-	refused := func(status int, words string) string { return fmt.Sprintf(`{"status":%d,"body":{},"error":%q}`, status, words) }
+	refused := func(status int, words string) string {
+		return fmt.Sprintf(`{"status":%d,"body":{},"error":%q}`, status, words)
+	}
 	before := &ingest.Token{Refresh: "refresh-1"}
 	const connectAnew = "connect it again, and let the browser come back or paste its address at once"
 	for _, test := range []struct {

@@ -71,6 +71,8 @@ func benchmarkPeople(b *testing.B, n int) {
 		name := fmt.Sprintf("p%d", i)
 		p, err := simulate.NewPerson(simulate.Plan{
 			Name: name, Life: life, Home: home, First: walking.DayOf(time.Now().In(home).Date()) - 28, Zeros: true,
+			// By day a device syncs more often than walkd asks. So that this is so from the first minute:
+			Every: time.Minute, Night: time.Minute,
 		})
 		if err != nil {
 			b.Fatal(err)

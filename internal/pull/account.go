@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -258,6 +259,9 @@ const (
 	shortestPause  = time.Minute
 	longestPause   = 24 * time.Hour
 	permanentDelay = 6 * time.Hour
+	// refusals is how many times in a row a provider has to refuse a token that it has only just given, until the
+	// person is asked to connect again.
+	refusals = 5
 )
 
 // delay returns how long to leave an account alone after it has failed so many times in a row. The jitter is the
@@ -293,6 +297,11 @@ func (p *Puller) failed(ctx context.Context, a *account, why purpose, consent in
 	}
 	if e.Class == ingest.Auth && a.consent() != consent {
 		return err
+	}
+	if e.Class == ingest.Auth && e.Status == http.StatusUnauthorized && a.memory().Failures < refusals-1 {
+		// A provider in trouble refuses good tokens, and nobody should have to connect again because of that.
+		e = &ingest.Error{Class: ingest.Transient, Status: e.Status, Err: e.Err}
+		err = e
 	}
 	now, wall := p.o.Clock.Now(), p.o.Wall.Now()
 	begun := false

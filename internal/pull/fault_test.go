@@ -93,7 +93,7 @@ func TestFaults(t *testing.T) {
 		within     time.Duration // and at most; zero: not by itself
 		outcome    string
 	}{
-		{"401", "/minutes", status(401), ingest.Auth, "refuses access", 0, 0, "auth"},
+		{"401", "/minutes", status(401), ingest.Transient, "refuses access", time.Minute, 2 * time.Minute, "auth"},
 		{"403", "/minutes", status(403), ingest.Auth, "403 Forbidden", 0, 0, "auth"},
 		{"429", "/probe", status(429), ingest.Throttled, "429", time.Minute, 2 * time.Minute, "throttled"},
 		{"429 for a time", "/probe", status(429, "Retry-After", "1200"), ingest.Throttled, "429", 20 * time.Minute, 21 * time.Minute, "throttled"},

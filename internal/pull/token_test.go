@@ -91,14 +91,26 @@ func TestRefusedToken(t *testing.T) {
 	if n := r.service.count("/token"); n != 1 {
 		t.Errorf("%d renewals, want 1", n)
 	}
-	// One that refuses even a new token needs the person, and is not asked again and again.
+	// One that refuses even a new token may be in trouble for a while. It needs the person only if that lasts, and is not
+	// asked again and again.
 	r.service.lock(func() { r.service.life = -time.Hour; clear(r.service.access) })
 	r.later(time.Hour)
-	if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
+	if s := r.state(); s.Phase != pull.Failing {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
 	if n := r.service.count("/"); n > 4 {
 		t.Errorf("%d requests, want a renewal and a second try of one", n)
+	}
+	for range 4 {
+		r.later(2 * time.Hour)
+	}
+	if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
+		t.Errorf("%+v %+v", s, s.Problem)
+	}
+	r.service.lock(func() { r.service.life = time.Hour })
+	r.later(2 * time.Hour)
+	if s := r.state(); s.Phase != pull.NeedsConsent {
+		t.Errorf("%+v, though nobody has connected it again", s)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 const (
 	minute = time.Minute
+	// shortest is the shortest interval in milliseconds that is believed.
+	shortest = 10_000
 	// unchecked is for how many minutes a count is filled forward on a day that tells no total.
 	unchecked = 10
 	// tooNear is how long ago the end of a day has to be that is still going on: a service may also fill in the time of
@@ -149,7 +151,7 @@ func (a *activity) day(z walking.Timeline, now time.Time) (*day, error) {
 	)
 	if s := a.Samples; s != nil && s.Steps != nil {
 		told = s.Steps.Samples
-		if ms := s.Steps.IntervalMS.v; ms >= 1000 && ms <= float64(24*time.Hour/time.Millisecond) {
+		if ms := s.Steps.IntervalMS.v; ms >= shortest && ms <= float64(24*time.Hour/time.Millisecond) {
 			length = time.Duration(ms) * time.Millisecond
 		}
 	}
@@ -168,8 +170,8 @@ func (a *activity) day(z walking.Timeline, now time.Time) (*day, error) {
 	counts := make([]count, len(stamps))
 	for i, s := range stamps {
 		counts[i] = count{at: s.at, steps: max(0, told[s.i].Steps.v), gap: 1}
-		next := z.End(walking.DayOf(s.wall.Date()))
-		if i+1 < len(stamps) {
+		next := z.End(walking.DayOf(s.wall.Date())) // no count is filled into another day
+		if i+1 < len(stamps) && stamps[i+1].at.Before(next) {
 			next = stamps[i+1].at
 		} else if now.Before(next) {
 			next = now

@@ -1,0 +1,8 @@
+package polar
+
+// What the tests look at by itself.
+var (
+	KindOf        = kindOf
+	ParseDuration = parseDuration
+	Allowance     = allowance
+)

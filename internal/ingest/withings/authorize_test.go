@@ -50,7 +50,8 @@ func (s *script) token(before *ingest.Token) (ingest.Token, error) {
 
 func TestTokens(t *testing.T) {
 	answer := func(id, more string) string {
-		return ok(`{"userid":` + id + `,"access_token":"access","refresh_token":"refresh-2","csrf_token":"x","token_type":"Bearer"` + more + `}`)
+		return ok(`{"userid":` + id + `,"access_token":"access","refresh_token":"refresh-2","csrf_token":"x",` +
+			`"token_type":"Bearer"` + more + `}`)
 	}
 	before := &ingest.Token{Access: "old", Refresh: "refresh-1", Scopes: []string{"user.activity"}}
 	both := []string{"user.info", "user.activity"}
@@ -69,7 +70,7 @@ func TestTokens(t *testing.T) {
 		},
 		{
 			"without what may be missing", ok(`{"access_token":"access"}`), before,
-			ingest.Token{Access: "access", Refresh: "refresh-1", Expiry: at(noon).Add(3 * time.Hour), Scopes: []string{"user.activity"}},
+			ingest.Token{Access: "access", Refresh: "refresh-1", Expiry: at(noon).Add(3 * time.Hour), Scopes: both[1:]},
 		},
 		{
 			"scopes with spaces", answer(`null`, `,"scope":"user.info, user.activity"`), nil,
@@ -113,13 +114,25 @@ func TestTokenRefusals(t *testing.T) {
 		class        ingest.Class
 		remedy, text string
 	}{
-		{"dead refresh token", refused(503, "Invalid Params: invalid refresh_token"), before, ingest.Auth, ingest.ConnectAgain, "the consent has ended"},
+		{
+			"dead refresh token", refused(503, "Invalid Params: invalid refresh_token"), before,
+			ingest.Auth, ingest.ConnectAgain, "the consent has ended",
+		},
 		{"no word", refused(503, ""), before, ingest.Auth, ingest.ConnectAgain, "the consent has ended"},
 		{"unauthorized", refused(401, "invalid_token"), before, ingest.Auth, ingest.ConnectAgain, "the consent has ended"},
-		{"wrong secret on renewal", refused(503, "Invalid Params: invalid client_secret"), before, ingest.Auth, "check client_id and client_secret", "is refused"},
-		{"wrong secret", refused(503, "Invalid Params: invalid client_secret"), nil, ingest.Auth, "check client_id and client_secret", "is refused"},
+		{
+			"wrong secret on renewal", refused(503, "Invalid Params: invalid client_secret"), before,
+			ingest.Auth, "check client_id and client_secret", "is refused",
+		},
+		{
+			"wrong secret", refused(503, "Invalid Params: invalid client_secret"), nil, ingest.Auth,
+			"check client_id and client_secret", "is refused",
+		},
 		{"wrong client", refused(100, "unknown client"), nil, ingest.Auth, "check client_id and client_secret", "is refused"},
-		{"wrong redirect", refused(503, "Invalid Params: invalid redirect_uri"), nil, ingest.Auth, "register http://localhost:8098/oauth/callback", "not registered"},
+		{
+			"wrong redirect", refused(503, "Invalid Params: invalid redirect_uri"), nil, ingest.Auth,
+			"register http://localhost:8098/oauth/callback", "not registered",
+		},
 		{"old code", refused(503, "Invalid Params: invalid code"), nil, ingest.Auth, connectAnew, "more than 30 seconds old"},
 		{"no word about the code", refused(503, ""), nil, ingest.Auth, connectAnew, "more than 30 seconds old"},
 		{"too many", refused(601, "Too many requests"), before, ingest.Throttled, "", "too many requests"},
@@ -127,12 +140,19 @@ func TestTokenRefusals(t *testing.T) {
 		{"timeout", refused(522, "Timeout"), before, ingest.Transient, "", "took too long"},
 		{"nothing", ok(`{}`), before, ingest.Transient, "", "holds no access"},
 		{"the OAuth of others", `{"access_token":"a","expires_in":10800}`, nil, ingest.Transient, "", "has no status"},
-		{"no right", ok(`{"access_token":"a","refresh_token":"b","scope":"user.info"}`), nil, ingest.Auth, "connect it again, and allow", "does not let walkd read"},
-		{"all it was told", refused(503, "the-code "+clientSecret+" refresh-1"), before, ingest.Auth, ingest.ConnectAgain, "(status 503)"},
+		{
+			"no right", ok(`{"access_token":"a","refresh_token":"b","scope":"user.info"}`), nil, ingest.Auth,
+			"connect it again, and allow", "does not let walkd read",
+		},
+		{
+			"all it was told", refused(503, "the-code "+clientSecret+" refresh-1"), before,
+			ingest.Auth, ingest.ConnectAgain, "(status 503)",
+		},
 	} {
 		_, err := newScript(t, map[string][]string{token: {test.answer}}).token(test.before)
 		var e *ingest.Error
-		if !errors.As(err, &e) || e.Class != test.class || !strings.HasPrefix(e.Remedy, test.remedy) || !strings.Contains(err.Error(), test.text) {
+		if !errors.As(err, &e) || e.Class != test.class || !strings.HasPrefix(e.Remedy, test.remedy) ||
+			!strings.Contains(err.Error(), test.text) {
 			t.Errorf("%s: %#v %v", test.name, e, err)
 		}
 		for _, secret := range []string{clientSecret, "the-code", "refresh-1"} {
@@ -153,7 +173,8 @@ func TestRefused(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"status":401,"body":{},"error":"invalid_token"}`: true, `{"error":"x","body":{},"status":"100"}`: true,
 		`{"status":0,"body":{"series":{}}}`: false, `{"status":601}`: false, `<html>`: false, ``: false,
-		`{"status":401,"body":"` + strings.Repeat("x", 5000) + `"}`: false, `{"status":0,"body":"` + strings.Repeat("x", 5000) + `"}`: false,
+		`{"status":401,"body":"` + strings.Repeat("x", 5000) + `"}`: false,
+		`{"status":0,"body":"` + strings.Repeat("x", 5000) + `"}`:   false,
 	} {
 		resp := &http.Response{Body: io.NopCloser(iotest.OneByteReader(strings.NewReader(body)))}
 		got := p.Refused(resp)

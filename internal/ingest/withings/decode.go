@@ -219,8 +219,8 @@ func readDaily(raw json.RawMessage) (daily, error) {
 	return d, nil
 }
 
-// kindOf returns the kind of a workout. Whatever is not named here counts nowhere, while its steps count as those of any
-// other minute do. Left out on purpose is what is only partly walking or riding, such as golf and snowshoeing.
+// kindOf returns the kind of a workout. Whatever is not named here counts nowhere, while its steps count as those of
+// any other minute do. Left out on purpose is what is only partly walking or riding, such as golf and snowshoeing.
 func kindOf(category int) walking.Kind {
 	switch category {
 	case 1, 306, 542, 543, 559, 562, 566: // indoors, with a walker, a cane, a dog, a stroller, or poles
@@ -243,8 +243,8 @@ func kindOf(category int) walking.Kind {
 
 const noActivity = 128 // a category
 
-// readWorkout returns the session that an element of a listing of workouts is. false says that it is none, or entered by
-// hand: that is remembered and not measured.
+// readWorkout returns the session that an element of a listing of workouts is. false says that it is none, or entered
+// by hand: that is remembered and not measured.
 func readWorkout(raw json.RawMessage) (walking.Session, bool, error) {
 	var v workoutJSON
 	if err := json.Unmarshal(raw, &v); err != nil {

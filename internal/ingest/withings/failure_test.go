@@ -73,8 +73,14 @@ func TestTooManyRequests(t *testing.T) {
 		{"rate", `{"status":601,"body":{},"error":"Too Many Requests"}`, time.Minute, 1},
 		{"rate without a body", `{"status":601}`, time.Minute, 1},
 		{"rate for a time", `{"status":601,"body":{"wait_seconds":"95"},"error":"Too Many Requests"}`, 95 * time.Second, 1},
-		{"repeated", `{"status":601,"body":{"wait_seconds":188},"error":"Same arguments in less than 10 seconds"}`, 188 * time.Second, 1},
-		{"repeated, again and again", `{"status":601,"body":[],"error":"Same arguments in less than 10 seconds"}`, 10 * time.Second, 2},
+		{
+			"repeated", `{"status":601,"body":{"wait_seconds":188},"error":"Same arguments in less than 10 seconds"}`,
+			188 * time.Second, 1,
+		},
+		{
+			"repeated, again and again", `{"status":601,"body":[],"error":"Same arguments in less than 10 seconds"}`,
+			10 * time.Second, 2,
+		},
 		{"for ever", `{"status":601,"body":{"wait_seconds":1e300}}`, 24 * time.Hour, 1},
 	} {
 		s := newScript(t, map[string][]string{days: {test.answer}})

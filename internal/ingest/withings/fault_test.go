@@ -15,6 +15,7 @@ import (
 // Whatever Withings does, wherever: the problem is of the right class, nothing that is stored goes, nothing is missing
 // or double once it is over, and no secret is told.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, timeout: time.Second, plan: simulate.Plan{Every: time.Minute, Night: time.Minute}})
 	r.connect()
 	r.poll()
@@ -45,7 +46,7 @@ func TestFaults(t *testing.T) {
 			case wanted == "" && s.Problem != nil, wanted != "" && (s.Problem == nil || s.Problem.Class != wanted):
 				t.Errorf("%s: %+v", name, s.Problem)
 			}
-			if n := sum(r.service.Requests()) - asked; n > 8 {
+			if n := sum(r.service.Requests()) - asked; s.Problem != nil && n > 16 { // in a look back over eight days
 				t.Errorf("%s: %d requests", name, n)
 			}
 			// What was fetched before the failure may be there already; what was there before is.
@@ -77,18 +78,21 @@ func TestFaults(t *testing.T) {
 
 // Weeks of random faults, changes and restarts, and at the end all is as it was walked.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{days: 6, option: func(o *withingssim.Options) {
 		o.Arrays, o.Strings, o.PageSize, o.Seed = true, true, 3, 7
 	}})
-	r.person.Late(walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}, at("2026-11-23T13:00:00Z"))
+	late := walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}
+	r.person.Late(late, at("2026-11-23T13:00:00Z"))
 	r.connect()
-	for d := range 5 {
+	for d := range 3 {
 		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, withingssim.HTMLPage,
 			withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.Trouble, withingssim.BadState)
 		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
 		r.live(morning.Add(7 * time.Hour))
 		r.person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
-		for _, p := range r.person.Truth(walking.Window{Start: morning.Add(-50 * time.Hour), End: morning.Add(-40 * time.Hour)}, morning) {
+		w := walking.Window{Start: morning.Add(-50 * time.Hour), End: morning.Add(-40 * time.Hour)}
+		for _, p := range r.person.Truth(w, morning) {
 			r.person.Correct(p.Start, p.Steps/3)
 		}
 		r.restart()
@@ -99,7 +103,7 @@ func TestRandomFaults(t *testing.T) {
 		r.service.Clear()
 		r.live(morning.Add(24 * time.Hour))
 	}
-	r.live(at("2026-11-26T12:00:00Z"))
+	r.live(at("2026-11-24T12:00:00Z"))
 	if s := r.state(); s.Problem != nil {
 		t.Errorf("%+v", s.Problem)
 	}

@@ -2,6 +2,7 @@ package withings_test
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -25,10 +26,8 @@ func FuzzFetch(f *testing.F) {
 		// More pages than this are not to the point.
 		answers[actions[which%3]] = []string{string(answer), ok(`{}`)}
 		r := request(1, 2)
-		b, err := newScript(t, map[string][]string{days: answers[days], minutes: answers[minutes], workouts: answers[workouts]}).fetch(r)
-		again, errToo := newScript(t, map[string][]string{
-			days: {answers[days][0], ok(`{}`)}, minutes: {answers[minutes][0], ok(`{}`)}, workouts: {answers[workouts][0], ok(`{}`)},
-		}).fetch(r)
+		b, err := newScript(t, maps.Clone(answers)).fetch(r)
+		again, errToo := newScript(t, maps.Clone(answers)).fetch(r)
 		if fmt.Sprint(err) != fmt.Sprint(errToo) || which%3 == 0 && diff(b, again) != "" {
 			t.Fatalf("differs from itself: %v, %v\n%s", err, errToo, diff(b, again))
 		}

@@ -98,16 +98,17 @@ func (b *syncedBuffer) String() string {
 // A rig is a simulated Withings with one person, and walkd's engine on a real store.
 type rig struct {
 	*pull.Puller
-	t        *testing.T
-	now      *clock // domain and wall
-	service  *withingssim.Service
-	server   *httptest.Server
-	person   *simulate.Person
-	dir      string
-	store    *store.Store
-	log      *syncedBuffer
-	timeout  time.Duration
-	hook     atomic.Pointer[func(http.ResponseWriter, *http.Request) bool] // answers in place of the service, if it wants to
+	t       *testing.T
+	now     *clock // domain and wall
+	service *withingssim.Service
+	server  *httptest.Server
+	person  *simulate.Person
+	dir     string
+	store   *store.Store
+	log     *syncedBuffer
+	timeout time.Duration
+	// hook answers in place of the service, if it wants to
+	hook     atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 	accounts []pull.Config
 	said     []string // what a person could see, besides the log
 }
@@ -140,7 +141,10 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, now: &clock{now: at(p.start)}, dir: t.TempDir(), log: &syncedBuffer{}, timeout: cmp.Or(p.timeout, 5*time.Second)}
+	r := &rig{
+		t: t, now: &clock{now: at(p.start)}, dir: t.TempDir(), log: &syncedBuffer{},
+		timeout: cmp.Or(p.timeout, 5*time.Second),
+	}
 	home := zoneOf(p.home)
 	p.plan.Name, p.plan.Life, p.plan.Home = "ann", life, home
 	p.plan.First = walking.DayOf(r.now.Now().In(home).Date()) - walking.Day(p.days)
@@ -332,7 +336,8 @@ func (r *rig) stored() (map[time.Time]float64, []walking.Session) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	inputs, err := r.store.Inputs(r.t.Context(), p, walking.Window{Start: at("2010-01-01T00:00:00Z"), End: at("2030-01-01T00:00:00Z")})
+	all := walking.Window{Start: at("2010-01-01T00:00:00Z"), End: at("2030-01-01T00:00:00Z")}
+	inputs, err := r.store.Inputs(r.t.Context(), p, all)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -367,7 +372,8 @@ func (r *rig) same() {
 	for _, s := range r.person.TrueSessions(w, synced) {
 		kind := map[string]walking.Kind{"WALKING": walking.Walk, "BIKING": walking.Ride}[s.Type]
 		walks = append(walks, walking.Session{
-			Start: s.Start, End: s.End, Moving: s.End.Sub(s.Start), Kind: kind, Steps: float64(s.Steps), HasSteps: kind == walking.Walk,
+			Start: s.Start, End: s.End, Moving: s.End.Sub(s.Start), Kind: kind,
+			Steps: float64(s.Steps), HasSteps: kind == walking.Walk,
 		})
 	}
 	if d := diff(walks, sessions); d != "" {

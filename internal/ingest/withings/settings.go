@@ -38,7 +38,7 @@ func (s Settings) Format(f fmt.State, _ rune) {
 func (s *Settings) Check(report func(key, what, want string)) {
 	if s.ClientID == "" {
 		report("client_id", "missing", "the client ID of an application of the Public API: make one at "+
-			"https://developer.withings.com/dashboard, and register "+s.RedirectURL+" as its callback URL")
+			"https://developer.withings.com, and register "+s.RedirectURL+" as its callback URL")
 	}
 	if s.ClientSecret == "" {
 		report("client_secret", "missing",

@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 		{
 			"empty", func(s *withings.Settings) { s.ClientID, s.ClientSecret = "", "" },
 			"client_id: missing, want the client ID of an application of the Public API: make one at " +
-				"https://developer.withings.com/dashboard, and register http://localhost:8098/oauth/callback as its callback URL\n" +
+				"https://developer.withings.com, and register http://localhost:8098/oauth/callback as its callback URL\n" +
 				"client_secret: missing, want the secret that Withings shows for the client ID, as client_secret_file or from the environment",
 		},
 		{

@@ -68,9 +68,9 @@ type diary struct {
 	hasWorkouts bool
 }
 
-// Fetch returns the minutes in r.Window, and the workouts if they are wanted. A single entry that cannot be, such as one
-// with more steps than anybody can do, is left out and logged, since it would stand in the way for ever; one that is not
-// of the documented form is an error.
+// Fetch returns the minutes in r.Window, and the workouts if they are wanted. A single entry that cannot be, such as
+// one with more steps than anybody can do, is left out and logged, since it would stand in the way for ever; one that
+// is not of the documented form is an error.
 func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, error) {
 	d, err := s.days(ctx, r)
 	if err != nil {
@@ -275,8 +275,8 @@ func (d *diary) any(w walking.Window) bool {
 	return false
 }
 
-// totals returns the days that begin in the window and have a total but no minutes with steps, each as one record. A day
-// that goes on is told up to its last change.
+// totals returns the days that begin in the window and have a total but no minutes with steps, each as one record. A
+// day that goes on is told up to its last change.
 func totals(minutes []minute, days map[walking.Day]daily, r ingest.Request) []minute {
 	var out []minute
 	for _, d := range days {
@@ -534,8 +534,8 @@ func isScope(err error) bool {
 }
 
 // post asks Withings on behalf of by, see turn, and returns the body of its answer. A refusal is a *refusal in an
-// *ingest.Error. If Withings says that it was asked the same a moment ago, as by a walkd that has just ended, it is asked
-// once more after that.
+// *ingest.Error. If Withings says that it was asked the same a moment ago, as by a walkd that has just ended, it is
+// asked once more after that.
 func (p *Provider) post(
 	ctx context.Context, client *http.Client, path string, form url.Values, by any,
 ) (json.RawMessage, error) {

@@ -189,7 +189,10 @@ func TestOddAnswers(t *testing.T) {
 		{"an empty body", ok(`{}`), noDays, "[]"},
 		{"an empty list for a body", ok(` [ ] `), noDays, "[]"},
 		{"days as an empty object", ok(`{"series":[]}`), ok(`{"activities":{},"more":0,"offset":"0"}`), "[]"},
-		{"days as an object", ok(`{"series":[]}`), ok(`{"activities":{"3":{"date":"2026-11-01","steps":"960","timezone":"Europe/Oslo"}}}`), "[24h0m0s:960]"},
+		{
+			"days as an object", ok(`{"series":[]}`), ok(`{"activities":{"3":{"date":"2026-11-01","steps":"960","timezone":"Europe/Oslo"}}}`),
+			"[24h0m0s:960]",
+		},
 		{"numbers as text", one(`{"steps":"77","duration":"60","model_id":"94"}`), noDays, "[1m0s:77]"},
 		{"a fraction", one(`{"steps":77.5,"duration":60.0}`), noDays, "[1m0s:77.5]"},
 		{"without a duration", one(`{"steps":77}`), noDays, "[1m0s:77]"},
@@ -200,18 +203,39 @@ func TestOddAnswers(t *testing.T) {
 		{"null", one(`null`), noDays, "[]"},
 		{"steps null", one(`{"steps":null,"duration":60}`), noDays, "[]"},
 		{"status as text", `{"status":"0","body":{"series":{"1793521800":{"steps":1}}}}`, noDays, "[1m0s:1]"},
-		{"a list of minutes", ok(`{"series":[{"steps":5}]}`), noDays, `Withings: the answer makes no sense: "" is of the wrong type, array`},
-		{"a minute without a time", ok(`{"series":{"today":{"steps":5}}}`), noDays, "Withings: the answer makes no sense: a minute has no time"},
+		{
+			"a list of minutes", ok(`{"series":[{"steps":5}]}`), noDays,
+			`Withings: the answer makes no sense: "" is of the wrong type, array`,
+		},
+		{
+			"a minute without a time", ok(`{"series":{"today":{"steps":5}}}`), noDays,
+			"Withings: the answer makes no sense: a minute has no time",
+		},
 		{"steps in words", one(`{"steps":"many"}`), noDays, "Withings: the answer makes no sense: a number is none"},
-		{"about something else", ok(`{"activities":[]}`), noDays, "Withings: the answer makes no sense: it is about something else"},
+		{
+			"about something else", ok(`{"activities":[]}`), noDays,
+			"Withings: the answer makes no sense: it is about something else",
+		},
 		{"without a body", `{"status":0}`, noDays, "Withings: the answer makes no sense: it has no body"},
 		{"without a status", `{"body":{"series":{}}}`, noDays, "Withings: the answer makes no sense: it has no status"},
 		{"a list", `[]`, noDays, `Withings: the answer has a array for "" at byte 1, want withings.envelope`},
 		{"a web page", "\n<html>", noDays, "Withings answered with a web page instead of data"},
-		{"cut off", `{"status":0,"body":{"series":{"1793521800":{"steps":1`, noDays, "Withings: the answer is no JSON, or not all of it: unexpected end of JSON input at byte 53"},
-		{"two answers", ok(`{"series":{}}`) + ok(`{"series":{}}`), noDays, "Withings: the answer is no JSON, or not all of it: invalid character '{' after top-level value at byte 34"},
-		{"a day without a date", ok(`{"series":{}}`), ok(`{"activities":[{"steps":5}]}`), "Withings: the answer makes no sense: a day has no date"},
-		{"more without an offset", ok(`{"series":{}}`), ok(`{"activities":[],"more":true}`), "Withings: the answer makes no sense: it says that there is more, and not where"},
+		{
+			"cut off", `{"status":0,"body":{"series":{"1793521800":{"steps":1`, noDays,
+			"Withings: the answer is no JSON, or not all of it: unexpected end of JSON input at byte 53",
+		},
+		{
+			"two answers", ok(`{"series":{}}`) + ok(`{"series":{}}`), noDays,
+			"Withings: the answer is no JSON, or not all of it: invalid character '{' after top-level value at byte 34",
+		},
+		{
+			"a day without a date", ok(`{"series":{}}`), ok(`{"activities":[{"steps":5}]}`),
+			"Withings: the answer makes no sense: a day has no date",
+		},
+		{
+			"more without an offset", ok(`{"series":{}}`), ok(`{"activities":[],"more":true}`),
+			"Withings: the answer makes no sense: it says that there is more, and not where",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(1, 1)

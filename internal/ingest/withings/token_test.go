@@ -19,6 +19,7 @@ import (
 
 // What can go wrong with a consent is told in words that help.
 func TestConnectWrongly(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{})
 	try := func(takes time.Duration, want string) {
 		t.Helper()
@@ -49,7 +50,8 @@ func TestConnectWrongly(t *testing.T) {
 		var err error
 		transport := &http.Transport{}
 		defer transport.CloseIdleConnections()
-		if r.Puller, err = pull.New(pull.Options{Store: r.store, Clock: r.now, Wall: r.now, Transport: transport}, r.accounts); err != nil {
+		o := pull.Options{Store: r.store, Clock: r.now, Wall: r.now, Transport: transport}
+		if r.Puller, err = pull.New(o, r.accounts); err != nil {
 			t.Fatal(err)
 		}
 		try(0, want)
@@ -83,6 +85,7 @@ func (r *rig) lose() {
 
 // A renewal whose answer is lost is made again with the same refresh token, which Withings still takes.
 func TestLostRenewal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{})
 	r.connect()
 	r.poll()
@@ -106,6 +109,7 @@ func TestLostRenewal(t *testing.T) {
 
 // Once the new access token is used the old refresh token is dead: then only the person can help.
 func TestDeadRefreshToken(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{})
 	r.connect()
 	r.poll()
@@ -138,6 +142,7 @@ func TestDeadRefreshToken(t *testing.T) {
 
 // An access token that ends early costs no consent, and data only until it would have ended anyway.
 func TestEarlyEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigPlan{})
 	r.connect()
 	r.poll()
@@ -218,6 +223,7 @@ func (k killer) die() {
 
 // However walkd ends around a renewal, the consent holds: before the answer is kept, the old refresh token is still good.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"commit", "use", "answer"} {
 		for _, down := range []time.Duration{0, 7 * time.Hour} {
 			t.Run(point+", down for "+down.String(), func(t *testing.T) {

@@ -337,7 +337,9 @@ func (s *Service) serveWorkouts(w http.ResponseWriter, r *http.Request, p *simul
 
 func (s *Service) workout(r *http.Request, date walking.Day, d *day, x simulate.Session) object {
 	minutes := x.End.Sub(x.Start).Minutes()
-	values := object{"calories": math.Round(5 * minutes), "pause_duration": 0, "steps": s.number(x.Steps), "distance": 700 * x.Steps / 1000}
+	values := object{
+		"calories": math.Round(5 * minutes), "pause_duration": 0, "steps": s.number(x.Steps), "distance": 7 * x.Steps / 10,
+	}
 	category := 1
 	if x.Type == "BIKING" {
 		category = 6

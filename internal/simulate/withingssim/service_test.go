@@ -63,12 +63,14 @@ func newService(t *testing.T, change func(*withingssim.Options)) *service {
 		t.Fatal(err)
 	}
 	s := &service{t: t, now: &clock{t: time.Date(2026, 11, 20, 11, 7, 0, 0, time.UTC)}}
-	s.person, err = simulate.NewPerson(simulate.Plan{Name: "ann", Life: life, Home: paris, First: walking.DayOf(2026, 11, 10)})
+	first := walking.DayOf(2026, 11, 10)
+	s.person, err = simulate.NewPerson(simulate.Plan{Name: "ann", Life: life, Home: paris, First: first})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := withingssim.Options{
-		Now: s.now.Now, Wall: s.now.Now, ClientID: "app", ClientSecret: secret, RedirectURLs: []string{redirect}, Consent: "ann",
+		Now: s.now.Now, Wall: s.now.Now, ClientID: "app", ClientSecret: secret, Consent: "ann",
+		RedirectURLs: []string{redirect},
 	}
 	if change != nil {
 		change(&o)
@@ -110,7 +112,8 @@ func (s *service) post(path string, pairs ...string) (answer map[string]any) {
 
 func (s *service) token(pairs ...string) map[string]any {
 	s.t.Helper()
-	return s.post("/v2/oauth2", append([]string{"action", "requesttoken", "client_id", "app", "client_secret", secret}, pairs...)...)
+	app := []string{"action", "requesttoken", "client_id", "app", "client_secret", secret}
+	return s.post("/v2/oauth2", append(app, pairs...)...)
 }
 
 func (s *service) renew(refresh string) map[string]any {
@@ -156,7 +159,8 @@ func wantStatus(t *testing.T, answer map[string]any, status int, words string) {
 func (s *service) consent(change ...string) (*http.Response, string) {
 	s.t.Helper()
 	q := url.Values{
-		"response_type": {"code"}, "client_id": {"app"}, "state": {"s"}, "scope": {"user.info,user.activity"}, "redirect_uri": {redirect},
+		"response_type": {"code"}, "client_id": {"app"}, "state": {"s"}, "scope": {"user.info,user.activity"},
+		"redirect_uri": {redirect},
 	}
 	for i := 0; i < len(change); i += 2 {
 		q.Set(change[i], change[i+1])
@@ -187,14 +191,16 @@ func TestConsent(t *testing.T) {
 		}
 	}
 	exchange := func(code string, more ...string) map[string]any {
-		return s.token(append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", redirect}, more...)...)
+		grant := []string{"grant_type", "authorization_code", "code", code, "redirect_uri", redirect}
+		return s.token(append(grant, more...)...)
 	}
 	_, code := s.consent()
 	wantStatus(t, exchange(code, "client_secret", "wrong"), 503, "client_secret")
 	wantStatus(t, exchange(code, "redirect_uri", "http://localhost"), 503, "redirect_uri")
 	answer := exchange(code)
 	wantStatus(t, answer, 0, "")
-	if _, ok := at(answer, "body", "userid").(string); !ok || text(t, answer, "body", "scope") != "user.info,user.activity" {
+	_, ok := at(answer, "body", "userid").(string)
+	if !ok || text(t, answer, "body", "scope") != "user.info,user.activity" {
 		t.Errorf("%v", answer)
 	}
 	if _, ok := at(s.renew(text(t, answer, "body", "refresh_token")), "body", "userid").(json.Number); !ok {
@@ -252,7 +258,9 @@ func TestMinutes(t *testing.T) {
 		t.Fatalf("%d minutes, want %d", len(day), len(truth))
 	}
 	for _, p := range truth {
-		if m := day[fmt.Sprint(p.Start.Unix())]; fmt.Sprintf("%v %v %v", at(m, "steps"), at(m, "duration"), at(m, "distance")) != fmt.Sprintf("%d 60 <nil>", p.Steps) {
+		m := day[fmt.Sprint(p.Start.Unix())]
+		got := fmt.Sprintf("%v %v %v", at(m, "steps"), at(m, "duration"), at(m, "distance"))
+		if got != fmt.Sprintf("%d 60 <nil>", p.Steps) {
 			t.Fatalf("at %s: %v, want %d steps and no distance", p.Start, m, p.Steps)
 		}
 	}
@@ -287,12 +295,14 @@ func TestDays(t *testing.T) {
 			offset = fmt.Sprint(at(answer, "body", "offset"))
 		}
 	}
-	if got := ask("startdateymd", "2026-11-01", "enddateymd", "2026-11-30"); len(got) != 11 || got[0] != "2026-11-10 Europe/Paris" {
+	got := ask("startdateymd", "2026-11-01", "enddateymd", "2026-11-30")
+	if len(got) != 11 || got[0] != "2026-11-10 Europe/Paris" {
 		t.Errorf("days %v", got)
 	}
 	before := s.now.Now()
 	s.now.add(time.Hour)
-	s.person.Delete(walking.Window{Start: time.Date(2026, 11, 12, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 11, 12, 20, 0, 0, 0, time.UTC)})
+	gone := time.Date(2026, 11, 12, 0, 0, 0, 0, time.UTC)
+	s.person.Delete(walking.Window{Start: gone, End: gone.Add(20 * time.Hour)})
 	since := []string{"lastupdate", fmt.Sprint(before.Unix())}
 	want := []string{"2026-11-12 Europe/Paris", "2026-11-20 Europe/Paris"}
 	if got := ask(since...); !slices.Equal(got, want) {
@@ -300,20 +310,24 @@ func TestDays(t *testing.T) {
 	}
 	wantStatus(t, s.measure("action", "getactivity", "lastupdate", "1", "startdateymd", "2026-11-01"), 503, "")
 	wantStatus(t, s.measure("action", "getactivity"), 503, "")
-	wantStatus(t, s.measure("action", "getactivity", "startdateymd", "20261101", "enddateymd", "2026-11-02"), 503, "startdateymd")
+	answer := s.measure("action", "getactivity", "startdateymd", "20261101", "enddateymd", "2026-11-02")
+	wantStatus(t, answer, 503, "startdateymd")
 }
 
 func TestWorkoutsAndDevices(t *testing.T) {
 	s := newService(t, nil)
-	answer := s.measure("action", "getworkouts", "data_fields", "steps", "startdateymd", "2026-11-10", "enddateymd", "2026-11-20")
+	answer := s.measure("action", "getworkouts", "data_fields", "steps",
+		"startdateymd", "2026-11-10", "enddateymd", "2026-11-20")
 	list, _ := at(answer, "body", "series").([]any)
-	truth := s.person.TrueSessions(walking.Window{Start: s.person.First().In(time.UTC), End: s.now.Now()}, s.person.Synced(s.now.Now()))
+	all := walking.Window{Start: s.person.First().In(time.UTC), End: s.now.Now()}
+	truth := s.person.TrueSessions(all, s.person.Synced(s.now.Now()))
 	if len(list) == 0 || len(list) != len(truth) {
 		t.Fatalf("%d workouts, want %d", len(list), len(truth))
 	}
 	for i, w := range list {
 		category := map[string]string{"WALKING": "1", "BIKING": "6"}[truth[i].Type]
-		if fmt.Sprintf("%v %v", at(w, "startdate"), at(w, "category")) != fmt.Sprintf("%d %s", truth[i].Start.Unix(), category) {
+		want := fmt.Sprintf("%d %s", truth[i].Start.Unix(), category)
+		if fmt.Sprintf("%v %v", at(w, "startdate"), at(w, "category")) != want {
 			t.Errorf("workout %v, want %v", w, truth[i])
 		}
 	}
@@ -373,12 +387,16 @@ func TestFaults(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body), err
 	}
-	for kind, want := range map[withingssim.Kind]int{withingssim.ServerError: 500, withingssim.HTMLPage: 502, withingssim.HTMLSuccess: 200} {
-		if status, body, err := get(kind); status != want || err != nil || want != 500 && !strings.HasPrefix(body, "<!DOCTYPE") {
+	for kind, want := range map[withingssim.Kind]int{
+		withingssim.ServerError: 500, withingssim.HTMLPage: 502, withingssim.HTMLSuccess: 200,
+	} {
+		status, body, err := get(kind)
+		if status != want || err != nil || want != 500 && !strings.HasPrefix(body, "<!DOCTYPE") {
 			t.Errorf("%s: status %d, %q, error %v", kind, status, body, err)
 		}
 	}
-	if _, body, err := get(withingssim.Truncated); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(body, `{"status":0`) {
+	_, body, err := get(withingssim.Truncated)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(body, `{"status":0`) {
 		t.Errorf("truncated: %q, error %v", body, err)
 	}
 	for _, kind := range []withingssim.Kind{withingssim.Dropped, withingssim.Slow} {

@@ -124,7 +124,7 @@ type day struct {
 }
 
 // rewrite is how far back a day can still change.
-const rewrite = 45
+const rewrite = 35
 
 // update looks what has changed since it was last looked. A change is stamped with the time at which it is seen.
 func (s *Service) update(p *simulate.Person) map[walking.Day]*day {

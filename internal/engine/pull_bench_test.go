@@ -169,7 +169,8 @@ type pullBenchTask struct {
 // A pullBenchResult is what it did. Times are in seconds.
 type pullBenchResult struct {
 	All, Deriving, Projecting float64
-	Records                   int64 // ours: those with steps
+	CPU                       float64 // of the process in all
+	Records                   int64   // ours: those with steps
 	Points, Days              int
 	Peak                      float64 // resident memory at its peak, MiB
 }
@@ -207,7 +208,7 @@ func TestPullBenchChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Peak = float64(kib) / 1024
+	r.Peak, r.CPU = float64(kib)/1024, processorTime(t).Seconds()
 	out, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -400,16 +401,23 @@ func benchmarkBackfill(b *testing.B, full bool) {
 		task.Bare = true
 		return pullBenchChild(b, task)
 	}
+	var (
+		sum              pullBenchResult
+		sumBare, cpuBare float64
+	)
+	takeBare := func(r pullBenchResult) {
+		sumBare += r.All
+		cpuBare += r.CPU
+	}
 	first := ours()
 	requests := pages.requests
 	records := bare().Records // those without steps included, which the store does not count
-	var sum pullBenchResult
-	var sumBare float64
 	take := func(r pullBenchResult) {
 		if r.Records != first.Records || r.Points != first.Points || pages.requests != requests {
 			b.Fatalf("%+v in %d requests, want as in the first run %+v in %d", r, pages.requests, first, requests)
 		}
 		sum.All += r.All
+		sum.CPU += r.CPU
 		sum.Deriving += r.Deriving
 		sum.Projecting += r.Projecting
 		sum.Peak = max(sum.Peak, r.Peak)
@@ -417,8 +425,8 @@ func benchmarkBackfill(b *testing.B, full bool) {
 	n := 0.0
 	for b.Loop() {
 		take(ours())
-		sumBare += bare().All
-		sumBare += bare().All
+		takeBare(bare())
+		takeBare(bare())
 		take(ours())
 		n += 2
 	}
@@ -430,6 +438,8 @@ func benchmarkBackfill(b *testing.B, full bool) {
 	b.ReportMetric(n*float64(first.Points)/sum.All, "points/s")
 	b.ReportMetric(n*float64(records)/sumBare, "bare-records/s")
 	b.ReportMetric(sum.All/n, "s/backfill")
+	b.ReportMetric(sum.CPU/cpuBare, "cpu-ratio")
+	b.ReportMetric(sum.CPU/n, "cpu-s/backfill")
 	b.ReportMetric(sum.Deriving/n, "s-deriving")
 	b.ReportMetric(sum.Projecting/n, "s-projecting")
 	b.ReportMetric(float64(requests), "requests")
@@ -605,11 +615,11 @@ func BenchmarkTick(b *testing.B) {
 }
 
 // processorTime returns what this process has taken of the processor.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
+func processorTime(tb testing.TB) time.Duration {
+	tb.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -25,6 +25,13 @@ type Authorizer interface {
 	Secrets() []string
 }
 
+// A Revoker is an Authorizer that can end a consent with the provider.
+type Revoker interface {
+	// Revoke ends the consent that t belongs to. A consent that has ended already is no error. client sends no token by
+	// itself.
+	Revoke(ctx context.Context, client *http.Client, t Token) error
+}
+
 // A Consent is what goes with one attempt to get a person's consent.
 type Consent struct {
 	State    string // comes back with the answer, and proves that it belongs to this attempt

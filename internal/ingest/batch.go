@@ -13,6 +13,9 @@ type Batch struct {
 	Records  []walking.StreamRecords
 	Sessions []walking.StreamSession
 	Unworn   []Unworn
+	// Totals are the steps of whole days as the provider adds them up, where they come with the records. They are not
+	// stored: the records are checked against them. A day that is not over is left out.
+	Totals []Total
 }
 
 // A Cover is a window that a batch tells everything about, for one stream.

@@ -17,6 +17,12 @@ type Provider interface {
 	Source(c *http.Client) Source
 }
 
+// A Refuser is a Provider that may refuse an access token by other means than the HTTP status 401.
+type Refuser interface {
+	// Refused reports whether an answer of the API refuses the access token. It leaves the body as it was.
+	Refused(resp *http.Response) bool
+}
+
 // A Source asks a provider for what it knows of one person. Its methods may be called by several goroutines at once.
 type Source interface {
 	// Fetch returns everything that the provider has in r.Window. It is all or nothing: an answer that is not whole,
@@ -55,6 +61,39 @@ type Feed interface {
 type Zoner interface {
 	// Zone returns the home zone as set with the provider.
 	Zone(ctx context.Context) (*time.Location, error)
+}
+
+// A Describer is a Source that can say in words what it has to do with.
+type Describer interface {
+	// Describe asks for as little as that takes. What the consent does not let it see is left zero.
+	Describe(ctx context.Context) (Description, error)
+}
+
+// A Description is what a provider says of an account. What it does not tell is zero.
+type Description struct {
+	Devices []Device       // that count steps, the one that synced last first
+	Zone    *time.Location // the home zone as set with the provider
+}
+
+// A Device is a watch, band, ring or phone as the provider names it.
+type Device struct {
+	Name    string    // such as "Pixel Watch 4"
+	Synced  time.Time // with the provider
+	Battery string    // such as "62 %" or "low"
+}
+
+// A Totaler is a Source that can be asked for the steps of whole days, as the provider itself adds them up. They are
+// what the records are checked against, and nothing else.
+type Totaler interface {
+	// Totals returns the days from first to last, inclusive, of which the provider knows a total. The dates are those of
+	// the place where the person was, as the provider sees it.
+	Totals(ctx context.Context, first, last walking.Day) ([]Total, error)
+}
+
+// A Total is how many steps a provider says that a day has.
+type Total struct {
+	Day   walking.Day
+	Steps float64
 }
 
 // Align says where the edges of windows may be.

@@ -46,4 +46,6 @@ type Token struct {
 	// Ends is when the grant itself ends whatever is refreshed; zero if it does not.
 	Ends   time.Time
 	Scopes []string // granted; nil if the provider does not tell
+	// Account is the provider's own name of the account, where a later request needs it; no secret.
+	Account string
 }

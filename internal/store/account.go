@@ -65,7 +65,7 @@ func accounts(ctx context.Context, q queryer, where string, args ...any) ([]Acco
 	var out []Account
 	err := query(ctx, q, `SELECT a.person_id, a.source, a.kind, a.state, t.source IS NOT NULL,
 		coalesce(t.application, ''), coalesce(t.access, ''), coalesce(t.refresh, ''), t.expiry_ms, t.ends_ms,
-		coalesce(t.scopes, 'null')
+		coalesce(t.scopes, 'null'), coalesce(t.account, '')
 		FROM account a LEFT JOIN token t ON t.person_id = a.person_id AND t.source = a.source `+where+
 		" ORDER BY a.person_id, a.source", args, func(scan func(...any) error) error {
 		var (
@@ -74,7 +74,7 @@ func accounts(ctx context.Context, q queryer, where string, args ...any) ([]Acco
 			expiry, ends  sql.NullInt64
 		)
 		if err := scan(&a.PersonID, &a.Source, &a.Kind, &state, &a.Connected, &a.Application, &a.Token.Access,
-			&a.Token.Refresh, &expiry, &ends, &scopes); err != nil {
+			&a.Token.Refresh, &expiry, &ends, &scopes, &a.Token.Account); err != nil {
 			return err
 		}
 		a.State = json.RawMessage(state)
@@ -116,8 +116,9 @@ func (s *Store) PutToken(ctx context.Context, k AccountKey, kind, application st
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO token
-			(person_id, source, application, access, refresh, expiry_ms, ends_ms, scopes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			k.PersonID, k.Source, application, t.Access, t.Refresh, nullTime(t.Expiry), nullTime(t.Ends), string(scopes))
+			(person_id, source, application, access, refresh, expiry_ms, ends_ms, scopes, account)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.PersonID, k.Source, application, t.Access, t.Refresh, nullTime(t.Expiry),
+			nullTime(t.Ends), string(scopes), t.Account)
 		return err
 	})
 }

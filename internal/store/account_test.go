@@ -28,6 +28,7 @@ func TestAccounts(t *testing.T) {
 	}
 	token := ingest.Token{
 		Access: "a-1", Refresh: "r-1", Expiry: noon.Add(time.Hour), Ends: noon.AddDate(0, 0, 7), Scopes: []string{"steps"},
+		Account: "10579",
 	}
 	want := store.Account{AccountKey: k, Kind: "google-health", State: json.RawMessage("{}")}
 	steps := []struct {
@@ -404,5 +405,50 @@ func TestSpendTogether(t *testing.T) {
 		if spent != want {
 			t.Errorf("minute %d: %d requests, want %d", minute, spent, want)
 		}
+	}
+}
+
+// TestScrub finds nothing of a token that was replaced, in any file.
+func TestScrub(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	k := store.AccountKey{PersonID: person(t, s).ID, Source: "watch"}
+	const old, now = "the-token-that-was", "the-token-that-is"
+	put := func(text string) {
+		t.Helper()
+		if err := s.PutToken(t.Context(), k, "oura", "app", ingest.Token{Access: text, Refresh: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find := func(text string) (in []string) {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, []byte(text)) {
+				in = append(in, e.Name())
+			}
+		}
+		return in
+	}
+	put(old)
+	if len(find(old)) == 0 {
+		t.Fatal("the token is not found where it is")
+	}
+	put(now)
+	if err := s.Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if in := find(old); len(in) > 0 {
+		t.Errorf("the token that was replaced is in %v", in)
+	}
+	if len(find(now)) == 0 {
+		t.Error("the token in force is gone")
 	}
 }

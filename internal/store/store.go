@@ -114,7 +114,8 @@ func Open(ctx context.Context, dir string) (_ *Store, err error) {
 		return nil, fmt.Errorf("store: cannot open the database: %w", err)
 	}
 	if s.w, err = openDB(path, "_txlock=immediate", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=foreign_keys(1)", "_pragma=busy_timeout(10000)", "_pragma=cache_size(-4000)"); err != nil {
+		"_pragma=foreign_keys(1)", "_pragma=busy_timeout(10000)", "_pragma=cache_size(-4000)",
+		"_pragma=secure_delete(FAST)"); err != nil { // a token that was replaced is not left on its page
 		return nil, err
 	}
 	s.w.SetMaxOpenConns(1)
@@ -167,6 +168,16 @@ func (s *Store) Close() error {
 		errs = append(errs, s.lock.Close()) // closing unlocks
 	}
 	return errors.Join(errs...)
+}
+
+// Scrub brings all that was written into the database itself and empties the log beside it, in which replaced secrets
+// would stand for a while longer. It does what it can while others read.
+func (s *Store) Scrub(ctx context.Context) error {
+	var busy, log, moved int
+	if err := s.w.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved); err != nil {
+		return fmt.Errorf("store: empty the log: %w", readable(s.path, err))
+	}
+	return nil
 }
 
 // Dir returns the data folder.

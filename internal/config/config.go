@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/walkd/walkd/internal/vault"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -17,7 +18,9 @@ type Config struct {
 	DataDir   string
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
-	Web       Web
+	// TokenKey is what tokens are encrypted with in the store: keys as vault.New takes them; empty for no encryption.
+	TokenKey Secret
+	Web      Web
 	Influx    Influx
 	People    []Person // at least one; names are unique, whatever their case
 }
@@ -176,6 +179,7 @@ type (
 		DataDir   string           `toml:"data_dir"`
 		LogLevel  string           `toml:"log_level"`
 		LogFormat string           `toml:"log_format"`
+		TokenKey  Secret           `toml:"token_key,secret"`
 		Web       map[string]any   `toml:"web"`
 		Influx    map[string]any   `toml:"influx"`
 		Person    []map[string]any `toml:"person"`
@@ -252,6 +256,15 @@ func (l *loader) config(tree map[string]any) Config {
 	l.oneOf("log_level", f.LogLevel, "debug", "info", "warn", "error")
 	c.LogLevel = levels[f.LogLevel]
 	l.oneOf("log_format", f.LogFormat, "text", "json")
+	if c.TokenKey = f.TokenKey; c.TokenKey.Reveal() != "" {
+		if _, err := vault.New(c.TokenKey.Reveal()); err != nil {
+			at := "token_key"
+			if l.lines[at] == 0 {
+				at += "_file"
+			}
+			l.problem(at, err.Error(), "a random key, as `openssl rand -base64 32` makes one")
+		}
+	}
 	c.Web = l.web(f.Web)
 	c.Influx = l.influx(f.Influx)
 	if len(f.Person) == 0 {

@@ -219,11 +219,14 @@ func TestEmptyFileRuns(t *testing.T) {
 	}
 }
 
+const tokenKey = "a-key-of-more-than-32-random-characters"
+
 func TestEverythingSet(t *testing.T) {
 	got, warnings, err := loadText(`
 data_dir = "~/steps"
 log_level = "debug"
 log_format = "json"
+token_key = "${TOKEN_KEY}"
 
 [web]
 listen = ":80"
@@ -274,7 +277,7 @@ token = "${INFLUX_TOKEN}"
 name = "kim"
 [[person.source]]
 kind = "csv"
-`, nil, nil)
+`, map[string]string{"TOKEN_KEY": tokenKey}, nil)
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(warnings, err)
 	}
@@ -285,6 +288,7 @@ kind = "csv"
 		DataDir:   "/home/alex/steps",
 		LogLevel:  slog.LevelDebug,
 		LogFormat: "json",
+		TokenKey:  NewSecret(tokenKey),
 		Web:       Web{Listen: ":80", MetricsHealthValues: true},
 		Influx: Influx{
 			URL: "https://influx.example.org/prefix", Org: "home", Bucket: "walking/autogen", Token: NewSecret("from-file"),
@@ -541,9 +545,12 @@ func TestExample(t *testing.T) {
 	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x"}, fstest.MapFS{
 		"etc/walkd/google-secret": secret, "etc/walkd/ntfy-token": secret,
 	})
-	if want := "either token or token_file"; err == nil || !strings.HasSuffix(err.Error(), want) ||
-		strings.Contains(err.Error(), "\n") {
-		t.Errorf("the example with all comments taken away: %v", err)
+	var twice Problems
+	errors.As(err, &twice)
+	for i, want := range []string{"either token_key or token_key_file", "either token or token_file"} {
+		if len(twice) != 2 || !strings.HasSuffix(twice[i].Error(), want) {
+			t.Errorf("the example with all comments taken away: %v", err)
+		}
 	}
 	shown := func(text string) map[string]bool {
 		l := &loader{}
@@ -558,7 +565,7 @@ func TestExample(t *testing.T) {
 	}
 	inAll, live := shown(all), shown(string(text))
 	keys, sections := knownKeys()
-	optional := []string{"influx.token", "influx.token_file"}
+	optional := []string{"influx.token", "influx.token_file", "token_key", "token_key_file"}
 	for _, key := range keys {
 		if !inAll[key] {
 			t.Errorf("%s does not stand in the example", key)

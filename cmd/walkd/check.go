@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -109,10 +111,11 @@ func (a *app) check(ctx context.Context, online bool) error {
 	return nil
 }
 
-// probe asks every source on the network how far its device has synced; checkStore tells what came of it.
+// probe asks every provider what it says of the account; checkStore tells what is known besides.
 func (a *app) probe(ctx context.Context, c *checklist, s settings, daemon *control.Client) error {
 	if daemon != nil {
-		return c.probed(ctx, daemon.Probe(ctx))
+		abouts, err := daemon.Probe(ctx)
+		return a.probed(ctx, c, s, abouts, err)
 	}
 	e, err := a.open(ctx, s)
 	var damaged *store.FileError
@@ -122,18 +125,57 @@ func (a *app) probe(ctx context.Context, c *checklist, s settings, daemon *contr
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.probed(ctx, e.Probe(ctx)), e.Store.Close())
+	abouts, err := e.Probe(ctx)
+	return errors.Join(a.probed(ctx, c, s, abouts, err), e.Store.Close())
 }
 
-// probed tells what is wrong with the sources, a line each.
-func (c *checklist) probed(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return err
+// probed tells what the providers have answered, a line each.
+func (a *app) probed(ctx context.Context, c *checklist, s settings, abouts []pull.About, err error) error {
+	if err != nil && ctx.Err() == nil {
+		c.wrong("source", "%v", err)
+		return nil
 	}
-	for line := range strings.Lines(err.Error()) {
-		c.wrong("source", "%s", strings.TrimSuffix(line, "\n"))
+	for _, about := range abouts {
+		name := about.Person + "/" + about.Source
+		if about.Err != nil {
+			c.wrong("source", "%s: %v", name, about.Err)
+			continue
+		}
+		c.ok("source", "%s: %s", name, aboutText(about, a.now()))
+		for _, p := range s.People {
+			if z := about.Zone; p.Name == about.Person && z != nil && z.String() != p.Home.String() {
+				c.note("zone", "%s: %s says %s, the config %s: set timezone if the provider is right", name, about.Service, z,
+					p.Home)
+			}
+		}
 	}
-	return nil
+	return err
+}
+
+// aboutText says what a provider tells of an account.
+func aboutText(about pull.About, now time.Time) string {
+	parts := []string{about.Service + " answers"}
+	for _, d := range about.Devices {
+		text := cmp.Or(d.Name, "the device")
+		if !d.Synced.IsZero() {
+			text += " synced " + ago(now.Sub(d.Synced))
+		}
+		if d.Battery != "" {
+			text += ", battery " + d.Battery
+		}
+		parts = append(parts, text)
+	}
+	if about.Zone != nil {
+		parts = append(parts, "zone "+about.Zone.String())
+	}
+	var scopes []string
+	for _, s := range about.Scopes {
+		scopes = append(scopes, s[strings.LastIndexAny(s, "/")+1:]) // some are URLs
+	}
+	if len(scopes) > 0 {
+		parts = append(parts, "allowed: "+strings.Join(scopes, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err error) {
@@ -224,6 +266,9 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 		}
 		if p := problemText(st); p != "" {
 			c.wrong("source", "%s/%s: %s", st.Person, st.Source, p)
+		}
+		if off := offText(st); off != "" {
+			c.wrong("source", "%s/%s: %s", st.Person, st.Source, off)
 		}
 		if ending := endingText(st, now); ending != "" {
 			c.wrong("source", "%s", ending)

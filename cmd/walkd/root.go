@@ -17,6 +17,7 @@ import (
 	"github.com/walkd/walkd/internal/notify"
 	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
+	"github.com/walkd/walkd/internal/vault"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -196,9 +197,13 @@ func (a *app) openAt(ctx context.Context, s settings, c engine.Clock, daily int)
 		}
 	}
 	err = st.Configure(ctx, storeSettings(s), c.Now())
+	var tokens *vault.Vault
+	if err == nil {
+		tokens, err = vault.New(s.TokenKey.Reveal())
+	}
 	if err == nil {
 		e.Puller, err = pull.New(pull.Options{
-			Store: st, Clock: c, Wall: engine.WallClock{}, Log: e.Log, Synced: e.Synced, Daily: daily,
+			Store: st, Clock: c, Wall: engine.WallClock{}, Log: e.Log, Synced: e.Synced, Daily: daily, Vault: tokens,
 		}, e.Accounts)
 	}
 	if err == nil {

@@ -100,6 +100,20 @@ func budgetText(s pull.State) string {
 	return strings.Join(parts, ", ")
 }
 
+// offText tells of days that do not add up to what the provider says; "" if there are none.
+func offText(s pull.State) string {
+	if len(s.Off) == 0 {
+		return ""
+	}
+	o := s.Off[0]
+	text := fmt.Sprintf("%s has %.0f steps by its records and %.0f by %s's own sum", o.Day, o.Stored, o.Told, s.Service)
+	if n := len(s.Off) - 1; n > 0 {
+		text += fmt.Sprintf(", and %s more differ by over 5 %%", count(n, "day"))
+	}
+	return fmt.Sprintf("%s: `walkd sync %s --from %s` fetches them again; if it stays, one of the two is wrong at %s", text,
+		s.Source, s.Off[len(s.Off)-1].Day, s.Service)
+}
+
 // endingText announces a consent that will end by itself within days; "" if it does not.
 func endingText(s pull.State, wall time.Time) string {
 	if s.ConsentEnds.IsZero() || !s.Connected || s.ConsentEnds.Sub(wall) > 48*time.Hour {

@@ -21,8 +21,8 @@ type Config struct {
 	// TokenKey is what tokens are encrypted with in the store: keys as vault.New takes them; empty for no encryption.
 	TokenKey Secret
 	Web      Web
-	Influx    Influx
-	People    []Person // at least one; names are unique, whatever their case
+	Influx   Influx
+	People   []Person // at least one; names are unique, whatever their case
 }
 
 // Web is the section [web].

@@ -39,7 +39,8 @@ type Commands interface {
 	Sync(ctx context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
 	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
 	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
-	Probe(ctx context.Context) error
+	Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error)
+	Probe(ctx context.Context) ([]pull.About, error)
 }
 
 // message is a line of an answer.
@@ -51,6 +52,8 @@ type message struct {
 	Synced   []synced             `json:"synced,omitempty"`
 	Begun    *pull.Connection     `json:"begun,omitempty"`
 	Connect  *connected           `json:"connected,omitempty"`
+	Ended    *pull.Disconnected   `json:"ended,omitempty"`
+	About    []about              `json:"about,omitempty"`
 	Error    string               `json:"error,omitempty"`
 	Stopped  bool                 `json:"stopped,omitempty"` // the daemon ends
 }
@@ -65,6 +68,13 @@ type synced struct {
 type connected struct {
 	pull.Connected
 	Zone string // hides the location
+}
+
+// about is a pull.About as it goes over the socket.
+type about struct {
+	pull.About
+	Zone string // hides the location
+	Err  string // hides the error
 }
 
 // Listen opens the socket in dir, whose lock the caller holds. What a killed daemon has left there is removed.
@@ -150,7 +160,8 @@ func Serve(ctx context.Context, l net.Listener, c Commands, log *slog.Logger) er
 	})
 	handle("POST /sync", func(w http.ResponseWriter, r *http.Request) { serveSync(w, r, c) })
 	handle("POST /connect", func(w http.ResponseWriter, r *http.Request) { serveConnect(w, r, c) })
-	handle("POST /probe", func(w http.ResponseWriter, r *http.Request) { newAnswer(w).end(message{}, c.Probe(r.Context())) })
+	handle("POST /disconnect", func(w http.ResponseWriter, r *http.Request) { serveDisconnect(w, r, c) })
+	handle("POST /probe", func(w http.ResponseWriter, r *http.Request) { serveProbe(w, r, c) })
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -246,6 +257,30 @@ func serveConnect(w http.ResponseWriter, r *http.Request, c Commands) {
 		m.Zone = done.Zone.String()
 	}
 	a.end(message{Connect: &m}, err)
+}
+
+func serveDisconnect(w http.ResponseWriter, r *http.Request, c Commands) {
+	a := newAnswer(w)
+	q := r.URL.Query()
+	ended, err := c.Disconnect(r.Context(), q.Get("person"), q.Get("source"))
+	a.end(message{Ended: &ended}, err)
+}
+
+func serveProbe(w http.ResponseWriter, r *http.Request, c Commands) {
+	a := newAnswer(w)
+	all, err := c.Probe(r.Context())
+	var m message
+	for _, one := range all {
+		x := about{About: one}
+		if one.Zone != nil {
+			x.Zone = one.Zone.String()
+		}
+		if one.Err != nil {
+			x.Err = one.Err.Error()
+		}
+		m.About = append(m.About, x)
+	}
+	a.end(m, err)
 }
 
 // An answer is written line by line.
@@ -386,10 +421,33 @@ func (c *Client) connect(ctx context.Context, req connectRequest) (message, erro
 	return c.ask(ctx, "connect", nil, bytes.NewReader(b), int64(len(b)), nil)
 }
 
-// Probe has the daemon ask every source how far its device has synced.
-func (c *Client) Probe(ctx context.Context) error {
-	_, err := c.ask(ctx, "probe", nil, nil, 0, nil)
-	return err
+// Disconnect has the daemon end a consent.
+func (c *Client) Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error) {
+	m, err := c.ask(ctx, "disconnect", url.Values{"person": {person}, "source": {source}}, nil, 0, nil)
+	if err != nil || m.Ended == nil {
+		return pull.Disconnected{}, err
+	}
+	return *m.Ended, nil
+}
+
+// Probe has the daemon ask every provider what it says of the account.
+func (c *Client) Probe(ctx context.Context) ([]pull.About, error) {
+	m, err := c.ask(ctx, "probe", nil, nil, 0, nil)
+	var out []pull.About
+	for _, x := range m.About {
+		if x.Zone != "" {
+			zone, zoneErr := time.LoadLocation(x.Zone)
+			if zoneErr != nil {
+				return nil, fmt.Errorf("control: %w", zoneErr)
+			}
+			x.About.Zone = zone
+		}
+		if x.Err != "" {
+			x.About.Err = errors.New(x.Err)
+		}
+		out = append(out, x.About)
+	}
+	return out, err
 }
 
 // ErrBroken says that the daemon ended, or was ended, before it had answered.

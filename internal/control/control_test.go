@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
@@ -29,7 +31,8 @@ type commands struct {
 	sync     func(req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
 	begin    func(person, source string) (pull.Connection, error)
 	finish   func(redirected string) (pull.Connected, error)
-	probe    func() error
+	end      func(person, source string) (pull.Disconnected, error)
+	probe    func() ([]pull.About, error)
 }
 
 func (c commands) Sync(_ context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error) {
@@ -44,7 +47,11 @@ func (c commands) FinishConnect(_ context.Context, redirected string) (pull.Conn
 	return c.finish(redirected)
 }
 
-func (c commands) Probe(context.Context) error { return c.probe() }
+func (c commands) Disconnect(_ context.Context, person, source string) (pull.Disconnected, error) {
+	return c.end(person, source)
+}
+
+func (c commands) Probe(context.Context) ([]pull.About, error) { return c.probe() }
 
 func (c commands) Import(ctx context.Context, req engine.ImportRequest, body io.Reader, progress func(engine.Progress)) (engine.ImportResult, error) {
 	return c.doImport(ctx, req, body, progress)
@@ -340,8 +347,46 @@ func TestConnect(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
-	client, _ := serve(t, t.TempDir(), commands{probe: func() error { return http.ErrBodyNotAllowed }})
-	if err := client.Probe(t.Context()); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
+	oslo, err := time.LoadLocation("Europe/Oslo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []pull.About{
+		{
+			Person: "alex", Source: "watch", Service: "Steps Ltd", Scopes: []string{"steps"},
+			Description: ingest.Description{
+				Zone: oslo, Devices: []ingest.Device{{Name: "Band", Synced: time.Unix(1_700_000_000, 0).UTC(), Battery: "low"}},
+			},
+		},
+		{Person: "alex", Source: "ring", Err: errors.New("the consent has ended")},
+	}
+	client, _ := serve(t, t.TempDir(), commands{probe: func() ([]pull.About, error) { return want, nil }})
+	got, err := client.Probe(t.Context())
+	same := cmp.Options{
+		cmp.Comparer(func(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }),
+		cmp.Comparer(func(a, b *time.Location) bool { return a == b || a != nil && b != nil && a.String() == b.String() }),
+	}
+	if diff := cmp.Diff(want, got, same); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	client, _ = serve(t, t.TempDir(), commands{probe: func() ([]pull.About, error) { return nil, http.ErrBodyNotAllowed }})
+	if _, err := client.Probe(t.Context()); err == nil || err.Error() != http.ErrBodyNotAllowed.Error() {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	want := pull.Disconnected{Person: "Åse & co", Source: "watch", Service: "Steps Ltd", Revoked: true, Remedy: "do it"}
+	client, _ := serve(t, t.TempDir(), commands{end: func(person, source string) (pull.Disconnected, error) {
+		if source == "ring" {
+			return pull.Disconnected{}, errors.New("not connected")
+		}
+		return pull.Disconnected{Person: person, Source: source, Service: "Steps Ltd", Revoked: true, Remedy: "do it"}, nil
+	}})
+	if got, err := client.Disconnect(t.Context(), want.Person, want.Source); got != want || err != nil {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	if _, err := client.Disconnect(t.Context(), "alex", "ring"); err == nil || err.Error() != "not connected" {
 		t.Errorf("err = %v", err)
 	}
 }

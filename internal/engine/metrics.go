@@ -159,6 +159,8 @@ func (m Metrics) collectSources(ctx context.Context, out chan<- prometheus.Metri
 		stamp("source_last_success_timestamp_seconds", "When a poll last ended well.", s.Success)
 		stamp("source_next_poll_timestamp_seconds", "When the source is polled next.", s.Next)
 		stamp("source_consent_ends_timestamp_seconds", "When the consent ends by itself.", s.ConsentEnds)
+		gauge("source_days_off", "Days whose records differ by more than 5 % from what the provider says they add up to.",
+			float64(len(s.Off)))
 		if s.Backfill != nil {
 			gauge("source_backfill_done", "1 if the whole history has been pulled.", boolValue(s.Backfill.Done))
 		}

@@ -59,10 +59,18 @@ func (e *Engine) FinishConnect(ctx context.Context, redirected string) (pull.Con
 	return e.Puller.Finish(ctx, redirected)
 }
 
-// Probe asks every source how far its device has synced.
-func (e *Engine) Probe(ctx context.Context) error {
+// Disconnect ends a person's consent for a source. What was pulled stays.
+func (e *Engine) Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error) {
 	if e.Puller == nil {
-		return nil
+		return pull.Disconnected{}, ErrNoSources
+	}
+	return e.Puller.Disconnect(ctx, person, source)
+}
+
+// Probe asks every provider what it says of the account.
+func (e *Engine) Probe(ctx context.Context) ([]pull.About, error) {
+	if e.Puller == nil {
+		return nil, nil
 	}
 	return e.Puller.Probe(ctx)
 }

@@ -58,18 +58,22 @@ type memory struct {
 	Problem  *Problem    `json:"problem,omitempty"`
 	// Stopped is the fingerprint of the application with which consent was refused; "" if it was not.
 	Stopped   string    `json:"stopped,omitempty"`
+	Locked    bool      `json:"locked,omitzero"`     // the consent is there, and cannot be read
 	Held      bool      `json:"held,omitzero"`       // the problem is only that walkd keeps to the limits
 	Failures  int       `json:"failures,omitzero"`   // in a row
 	NotBefore time.Time `json:"not_before,omitzero"` // wall
 	History   *history  `json:"history,omitempty"`
+	Off       []OffDay  `json:"off,omitempty"` // by day
 }
 
 // history is how far the backfill has come.
 type history struct {
-	From      walking.Day `json:"from"`           // everything from this day on is there, but for the gaps
-	Empty     int         `json:"empty,omitzero"` // days in a row, up to From, without anything
-	Done      bool        `json:"done,omitzero"`
-	Gaps      []gap       `json:"gaps,omitempty"` // after From, still to be fetched
+	From  walking.Day `json:"from"`           // everything from this day on is there, but for the gaps
+	Empty int         `json:"empty,omitzero"` // days in a row, up to From, without anything
+	Done  bool        `json:"done,omitzero"`
+	Gaps  []gap       `json:"gaps,omitempty"` // after From, still to be fetched
+	// Checked is the day from which on the totals were asked for, if the provider can be asked; zero before that.
+	Checked   walking.Day `json:"checked,omitzero"`
 	Problem   *Problem    `json:"problem,omitempty"`
 	Failures  int         `json:"failures,omitzero"`
 	NotBefore time.Time   `json:"not_before,omitzero"` // wall
@@ -140,20 +144,40 @@ func fingerprint(auth ingest.Authorizer) string {
 }
 
 // load takes over what the store has of the account.
-func (a *account) load(personID int64, kept store.Account) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.key.PersonID = personID
-	if kept.Kind == a.Kind {
-		if len(kept.State) > 0 {
-			if err := json.Unmarshal(kept.State, &a.mem); err != nil {
-				return fmt.Errorf("pull: state of %s: %w", a.name(), err)
-			}
-		}
-		a.grant = grant{token: kept.Token, connected: kept.Connected}
-		a.secret.add(kept.Token.Access, kept.Token.Refresh)
+func (p *Puller) load(ctx context.Context, a *account, personID int64, kept store.Account) error {
+	var m memory
+	if kept.Kind != a.Kind {
+		kept = store.Account{} // of another provider
 	}
-	a.loaded = true
+	if len(kept.State) > 0 {
+		if err := json.Unmarshal(kept.State, &m); err != nil {
+			return fmt.Errorf("pull: state of %s: %w", a.name(), err)
+		}
+	}
+	token, current, locked := p.unseal(a, kept.Token)
+	a.secret.add(token.Access, token.Refresh)
+	a.mu.Lock()
+	a.key.PersonID, a.mem, a.loaded = personID, m, true
+	a.grant = grant{token: token, connected: kept.Connected && locked == nil}
+	a.mu.Unlock()
+	switch {
+	case !kept.Connected:
+		return nil
+	case locked != nil:
+		return p.lock(ctx, a, locked)
+	case !current:
+		if err := p.putToken(ctx, a, kept.Application, token); err != nil {
+			return err
+		}
+		if err := p.o.Store.Scrub(ctx); err != nil {
+			return broken(ctx, err)
+		}
+		p.o.Log.InfoContext(ctx, "the tokens of a source are encrypted as the config says now", "person", a.Person,
+			"source", a.Source)
+	}
+	if m.Locked {
+		return p.change(ctx, a, func(m *memory) { mended(m) })
+	}
 	return nil
 }
 
@@ -185,6 +209,7 @@ func (m memory) clone() memory {
 		h.Gaps = append([]gap(nil), h.Gaps...)
 		m.History = &h
 	}
+	m.Off = slices.Clone(m.Off)
 	return m
 }
 
@@ -342,7 +367,7 @@ func (p *Puller) failed(ctx context.Context, a *account, why purpose, consent in
 // mended notes in m that an account answers again, and returns what was wrong.
 func mended(m *memory) *Problem {
 	before := m.Problem
-	m.Problem, m.Stopped, m.Held, m.Failures, m.NotBefore = nil, "", false, 0, time.Time{}
+	m.Problem, m.Stopped, m.Locked, m.Held, m.Failures, m.NotBefore = nil, "", false, false, 0, time.Time{}
 	return before
 }
 

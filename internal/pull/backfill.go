@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -106,8 +107,14 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 		}
 		t.add(one)
 	}
-	var before *Problem
-	done := false
+	if err := p.compare(ctx, a, t.totals); err != nil {
+		return t, err
+	}
+	var (
+		before  *Problem
+		done    bool
+		checked walking.Day // before this day the totals are not asked for yet
+	)
 	err := p.change(ctx, a, func(m *memory) {
 		if m.History == nil {
 			return // begun anew
@@ -124,9 +131,15 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 			if t.records > 0 {
 				now.Empty = 0
 			}
+			checked = cmp.Or(now.Checked, now.From)
 			now.From = from
 			now.Done = from <= earliest || now.Empty >= emptyDays
 			done = now.Done
+			if now.Checked = checked; !done && int(checked-from) < checkDays {
+				checked = 0
+			} else {
+				now.Checked = from
+			}
 		}
 	})
 	if err != nil {
@@ -138,6 +151,9 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 	if done {
 		p.o.Log.InfoContext(ctx, "the history of a source is complete", "person", a.Person, "source", a.Source,
 			"from", from.String())
+	}
+	if checked > 0 {
+		return t, p.check(ctx, a, a.backfills, from, checked-1)
 	}
 	return t, nil
 }

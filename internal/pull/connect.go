@@ -30,21 +30,9 @@ type attempt struct {
 // Begin begins to connect a person's source: the person is to open the URL within ten minutes, and what the provider
 // then redirects to is for Finish. An attempt that was begun before stays valid.
 func (p *Puller) Begin(ctx context.Context, person, source string) (Connection, error) {
-	i := slices.IndexFunc(p.accounts, func(a *account) bool { return a.Person == person && a.Source == source })
-	if i < 0 {
-		return Connection{}, fmt.Errorf("pull: %w", p.noAccount(person, source))
-	}
-	a := p.accounts[i]
-	if a.auth == nil {
-		return Connection{}, fmt.Errorf("pull: %s needs no consent: it is polled as it stands in the config", source)
-	}
-	if !a.isLoaded() {
-		if _, err := p.people(ctx); err != nil {
-			return Connection{}, err
-		}
-	}
-	if !a.isLoaded() {
-		return Connection{}, fmt.Errorf("pull: %s is not in the store yet: start walkd again", person)
+	a, err := p.find(ctx, person, source)
+	if err != nil {
+		return Connection{}, err
 	}
 	at := attempt{
 		account: a, begun: p.o.Wall.Now(),
@@ -142,8 +130,8 @@ func (p *Puller) adopt(ctx context.Context, a *account, token ingest.Token) erro
 	if err != nil {
 		return err
 	}
-	if err := p.o.Store.PutToken(ctx, a.key, a.Kind, a.auth.Application(), token); err != nil {
-		return &storeError{err}
+	if err := p.putToken(ctx, a, a.auth.Application(), token); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	a.grant = grant{connected: true, token: token, issued: p.o.Wall.Now()}

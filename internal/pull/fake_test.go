@@ -718,3 +718,14 @@ func (r *rig) sync(q pull.SyncRequest) []pull.SyncResult {
 	}
 	return results
 }
+
+// probe probes every account, and returns what is wrong.
+func (r *rig) probe() error {
+	r.t.Helper()
+	abouts, err := r.Probe(r.t.Context())
+	errs := []error{err}
+	for _, a := range abouts {
+		errs = append(errs, a.Err)
+	}
+	return errors.Join(errs...)
+}

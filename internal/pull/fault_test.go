@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("next try in %s, want between %s and %s", wait, tt.again, tt.within)
 			}
 			results, err := r.Sync(t.Context(), pull.SyncRequest{}, nil)
-			r.noLeaks(fmt.Sprint(results, err), fmt.Sprint(r.Probe(t.Context())))
+			r.noLeaks(fmt.Sprint(results, err), fmt.Sprint(r.probe()))
 			// A start in between does not forget the pause.
 			r.restart()
 			r.service.asked()

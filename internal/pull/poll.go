@@ -23,6 +23,7 @@ const (
 	weekBack      = 8 * 24 * time.Hour // once a day
 	monthBack     = 30 * 24 * time.Hour
 	monthEvery    = 7                   // days
+	totalsBack    = 8                   // days whose totals are compared then
 	longestGap    = 30 * 24 * time.Hour // that a poll fetches by itself
 	maxGaps       = 100                 // kept apart
 )
@@ -32,6 +33,7 @@ type tally struct {
 	records     int // and sessions
 	changes     store.Changes
 	first, last walking.Day // that a poll has asked for; zero if it did not come to that
+	totals      []ingest.Total
 }
 
 func (t *tally) add(o tally) {
@@ -40,6 +42,7 @@ func (t *tally) add(o tally) {
 	t.changes.Replaced += o.changes.Replaced
 	t.changes.Removed += o.changes.Removed
 	t.changes.Unchanged += o.changes.Unchanged
+	t.totals = append(t.totals, o.totals...)
 }
 
 // guard runs f for an account, so that its panic becomes an error of the account.
@@ -132,6 +135,15 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 	t.first, t.last = pl.first, pl.last
 	if err != nil {
 		return t, err
+	}
+	if err := p.compare(ctx, a, t.totals); err != nil {
+		return t, err
+	}
+	if pl.week {
+		today := person.Zones.Day(now)
+		if err := p.check(ctx, a, l, max(pl.first, today-totalsBack), today-1); err != nil {
+			return t, err
+		}
 	}
 	cost := l.sent() - before
 	return t, p.ended(ctx, a, func(m *memory) {
@@ -350,7 +362,7 @@ func (p *Puller) apply(ctx context.Context, a *account, person store.Person, b i
 	if err != nil {
 		return tally{}, stored(ctx, err)
 	}
-	return tally{records: size(b), changes: changes}, nil
+	return tally{records: size(b), changes: changes, totals: b.Totals}, nil
 }
 
 // stored tells a broken store from a batch that cannot be stored.

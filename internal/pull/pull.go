@@ -41,11 +41,22 @@ type Options struct {
 	// Synced is called after a poll that ended well, and after backfilling what changed something; never while a lock
 	// is held. It may be nil.
 	Synced func(ctx context.Context, personID int64)
+	// Vault encrypts the tokens that the store keeps; nil: they stand there as they are.
+	Vault Vault
 	// Daily is how many requests the polls of one account may make in 24 hours on the wall; DefaultDaily if zero, no
 	// limit if negative, as for a domain clock that runs faster.
 	Daily int
 	// Timeout is how long one answer may take; DefaultTimeout if zero.
 	Timeout time.Duration
+}
+
+// A Vault encrypts what is kept at rest. about names what a text is and where it belongs.
+type Vault interface {
+	Seal(about, text string) string
+	// Open returns the text that was sealed, or one that never was.
+	Open(about, sealed string) (string, error)
+	// Current reports whether a text is as Seal would leave it.
+	Current(sealed string) bool
 }
 
 // Defaults of Options.
@@ -99,6 +110,21 @@ type Connected struct {
 	Zone                    *time.Location // where the provider says the person lives; nil if it does not tell
 }
 
+// A Disconnected tells of a consent that was given up.
+type Disconnected struct {
+	Person, Source, Service string
+	Revoked                 bool   // whether the provider has ended it
+	Remedy                  string // what the person has to do by hand to end it there; "" if nothing
+}
+
+// An About is what a provider says of an account when it is asked.
+type About struct {
+	Person, Source, Service string
+	ingest.Description
+	Scopes []string // granted; nil if the provider does not tell
+	Err    error    // what is wrong; the rest is not known then
+}
+
 // A Phase says how an account fares, in one word or two.
 type Phase string
 
@@ -148,6 +174,14 @@ type State struct {
 	ConsentEnds          time.Time // on the wall, when the grant ends by itself; zero if it does not
 	BudgetLeft           []Left
 	Backfill             *BackfillState // nil if it has not begun
+	// Off are the days whose records differ from what the provider says that they add up to, the newest first.
+	Off []OffDay
+}
+
+// An OffDay is a day whose records do not add up to what the provider says.
+type OffDay struct {
+	Day          walking.Day `json:"day"`
+	Told, Stored float64     // steps
 }
 
 // A RequestCount is how many requests to a kind of provider had an outcome: ok, auth, throttled, server_error,

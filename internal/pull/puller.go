@@ -48,6 +48,9 @@ func New(o Options, accounts []Config) (*Puller, error) {
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
 	}
+	if o.Vault == nil {
+		o.Vault = glass{}
+	}
 	o.Clock, o.Wall = onTheClock{o.Clock}, onTheClock{o.Wall}
 	o.Daily = cmp.Or(o.Daily, DefaultDaily)
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
@@ -112,7 +115,7 @@ func (p *Puller) people(ctx context.Context) (map[string]store.Person, error) {
 				kept[k.AccountKey] = k
 			}
 		}
-		if err := a.load(person.ID, kept[store.AccountKey{PersonID: person.ID, Source: a.Source}]); err != nil {
+		if err := p.load(ctx, a, person.ID, kept[store.AccountKey{PersonID: person.ID, Source: a.Source}]); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -91,6 +92,8 @@ func stateOf(c Config, person store.Person, a store.Account, connect string, now
 		Person: c.Person, Source: c.Source, Kind: c.Kind, Service: spec.Service, Connected: auth == nil || a.Connected,
 		Synced: m.Probed, Success: m.Success, Data: m.Data, Problem: m.Problem, ConsentEnds: ends(a.Token),
 	}
+	s.Off = slices.Clone(m.Off)
+	slices.Reverse(s.Off)
 	if h := m.History; h != nil {
 		s.Backfill = &BackfillState{Reached: h.From, Earliest: spec.Earliest, Done: h.complete()}
 		if s.Problem == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/store"
@@ -57,12 +58,12 @@ func (p *Puller) Sync(ctx context.Context, r SyncRequest, progress func(Progress
 
 // mayAsk returns why an account is not to be asked, even by a person.
 func (p *Puller) mayAsk(ctx context.Context, a *account) error {
-	if !a.isConnected() {
-		return a.settle(ctx, notConnected(a.Config))
-	}
 	m := a.memory()
 	if problem := m.refused(a.auth); problem != nil {
 		return &ingest.Error{Class: problem.Class, Remedy: problem.Remedy, Err: errors.New(problem.Text)}
+	}
+	if !a.isConnected() {
+		return a.settle(ctx, notConnected(a.Config))
 	}
 	wall := p.o.Wall.Now()
 	until := pause(m.NotBefore, wall)
@@ -134,7 +135,10 @@ func (p *Puller) syncRange(ctx context.Context, a *account, person store.Person,
 		}
 		say(reached)
 	}
-	return total, t, nil
+	if err := p.compare(ctx, a, t.totals); err != nil {
+		return total, t, err
+	}
+	return total, t, p.check(ctx, a, a.asks, first, min(last, today-1))
 }
 
 // reached notes that everything from first to last is there, so that the backfill need not ask for it again.
@@ -172,42 +176,53 @@ func (p *Puller) syncWindow(ctx context.Context, a *account, person store.Person
 	return t, err
 }
 
-// Probe asks the cheap question of every account now, and stores nothing: the data of today where there is no cheaper
-// one. The error joins what is wrong with each.
-func (p *Puller) Probe(ctx context.Context) error {
+// Probe asks every account now what its provider says of it: the cheapest question there is, which is for the data of
+// today where there is no cheaper one. Nothing is stored. What is wrong with an account stands in its About; the error
+// means that the store is broken, or that ctx has ended.
+func (p *Puller) Probe(ctx context.Context) ([]About, error) {
 	people, err := p.people(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var errs []error
+	var out []About
 	for _, a := range p.accounts {
-		err := p.mayAsk(ctx, a)
-		if err == nil {
-			err = a.settle(ctx, p.guard(ctx, a, func() error { return p.probe(ctx, a, people[a.Person]) }))
+		about := About{Person: a.Person, Source: a.Source, Service: a.spec.Service}
+		if about.Err = p.mayAsk(ctx, a); about.Err == nil {
+			about.Err = a.settle(ctx, p.guard(ctx, a, func() (err error) {
+				about.Description, err = p.probe(ctx, a, people[a.Person])
+				return err
+			}))
 		}
-		if isBroken(ctx, err) {
-			return err
+		if isBroken(ctx, about.Err) {
+			return nil, about.Err
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", a.name(), err))
-		}
+		a.mu.Lock()
+		about.Scopes = slices.Clone(a.grant.token.Scopes) // a renewal may have told
+		a.mu.Unlock()
+		out = append(out, about)
 	}
-	return errors.Join(errs...)
+	return out, nil
 }
 
-func (p *Puller) probe(ctx context.Context, a *account, person store.Person) error {
-	if prober, ok := a.asks.source.(ingest.Prober); ok {
-		_, err := prober.Probe(ctx)
-		return err
+func (p *Puller) probe(ctx context.Context, a *account, person store.Person) (ingest.Description, error) {
+	switch source := a.asks.source.(type) {
+	case ingest.Describer:
+		return source.Describe(ctx)
+	case ingest.Prober:
+		synced, err := source.Probe(ctx)
+		if synced.IsZero() {
+			return ingest.Description{}, err
+		}
+		return ingest.Description{Devices: []ingest.Device{{Synced: synced}}}, err
 	}
 	now := p.o.Clock.Now()
 	today := person.Zones.Day(now)
 	_, ws := block(person.Zones, a.spec, today, today)
 	if len(ws) == 0 {
-		return nil
+		return ingest.Description{}, nil
 	}
 	_, err := a.asks.source.Fetch(ctx, ingest.Request{Window: ws[0], Zones: person.Zones, Now: now})
-	return err
+	return ingest.Description{}, err
 }
 
 func notConnected(c Config) error {

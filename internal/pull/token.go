@@ -110,7 +110,7 @@ func (p *Puller) access(ctx context.Context, a *account, l *lane, refused string
 	}
 	// A rotated refresh token that is lost cannot be had again, so it is on disk before anything comes of it, however long
 	// the store is busy.
-	err := p.o.Store.PutToken(ctx, a.key, a.Kind, a.auth.Application(), g.pending)
+	err := p.putToken(ctx, a, a.auth.Application(), g.pending)
 	if err == nil {
 		g.token, g.pending, g.kept, g.refusal = g.pending, ingest.Token{}, false, nil
 	}
@@ -118,7 +118,7 @@ func (p *Puller) access(ctx context.Context, a *account, l *lane, refused string
 	a.grant = g
 	a.mu.Unlock()
 	if err != nil {
-		return "", &storeError{err}
+		return "", err
 	}
 	return g.token.Access, nil
 }

@@ -54,7 +54,7 @@ func TestOneRenewalAtATime(t *testing.T) {
 			var others sync.WaitGroup
 			for range 8 {
 				others.Go(func() {
-					if err := r.Probe(t.Context()); err != nil {
+					if err := r.probe(); err != nil {
 						t.Error(err)
 					}
 				})
@@ -124,7 +124,7 @@ func TestFailedRenewalIsShared(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if err := r.Probe(t.Context()); err == nil {
+			if err := r.probe(); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -365,7 +365,7 @@ func TestRenewalDoesNotWaitForALimit(t *testing.T) {
 	r.connect()
 	r.poll()
 	for len(r.state().BudgetLeft) > 0 && r.state().BudgetLeft[1].Left > 3 { // 70 % are for the backfill
-		if err := r.Probe(t.Context()); err != nil {
+		if err := r.probe(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestRenewalDoesNotWaitForALimit(t *testing.T) {
 	if s.Problem == nil || s.Problem.Class != ingest.Throttled {
 		t.Errorf("%+v %+v, want the backfill held up by the limit", s, s.Problem)
 	}
-	if err := r.Probe(t.Context()); err != nil {
+	if err := r.probe(); err != nil {
 		t.Errorf("others: %v", err)
 	}
 }

@@ -144,6 +144,20 @@ func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walk
 	return out, err
 }
 
+// Counted returns how many steps a source has counted in records of up to five minutes that start in w. Where it has
+// several streams it is what the one with the most has. Longer records tell when somebody walked too roughly to belong to
+// a day for sure, and those of no length repeat what others hold.
+func (r *Reader) Counted(ctx context.Context, personID int64, source string, w walking.Window) (float64, error) {
+	var most sql.NullFloat64
+	err := r.q().QueryRowContext(ctx, `SELECT max(steps) FROM (SELECT sum(steps) AS steps FROM record
+		JOIN stream ON stream.id = stream_id WHERE person_id = ? AND source = ? AND start_ms >= ? AND start_ms < ?
+		AND duration_ms BETWEEN 1 AND 300000 GROUP BY stream_id)`, personID, source, w.Start.UnixMilli(), w.End.UnixMilli()).Scan(&most)
+	if err != nil {
+		return 0, fmt.Errorf("store: count steps: %w", readable(r.path, err))
+	}
+	return most.Float64, nil
+}
+
 // FirstInstant returns when the person's data begins. There is none yet if ok is false.
 func (r *Reader) FirstInstant(ctx context.Context, personID int64) (t time.Time, ok bool, err error) {
 	var ms sql.NullInt64

@@ -1,0 +1,90 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/walking"
+)
+
+// What the records add up to is compared with what the provider says that a day has: a page that got lost, a source
+// that counts twice or a zone that is wrong shows there and nowhere else.
+const (
+	tolerated = 0.05 // by which the two may differ, as a share of the larger one
+	fewSteps  = 20   // by which they may differ at any rate
+	maxOff    = 400  // days that are kept
+	// checkDays is how many days of history are asked for at once, a little less than the 90 that providers return.
+	checkDays = 84
+	// A civil day is between these; others are travelled, and providers go by dates of their own then.
+	shortestDay, longestDay = 23 * time.Hour, 25 * time.Hour
+)
+
+// compare compares totals of days with what is stored, and keeps which days are off. Days that are not over are left out.
+func (p *Puller) compare(ctx context.Context, a *account, told []ingest.Total) error {
+	if len(told) == 0 {
+		return nil
+	}
+	person, err := p.o.Store.PersonByID(ctx, a.key.PersonID) // what was stored may have told of a journey
+	if err != nil {
+		return broken(ctx, err)
+	}
+	today := person.Zones.Day(p.o.Clock.Now())
+	known := a.memory().Off
+	off := slices.Clone(known)
+	for _, t := range told {
+		spans := person.Zones.Spans(t.Day)
+		if t.Day >= today || len(spans) != 1 || spans[0].Duration() < shortestDay || spans[0].Duration() > longestDay {
+			continue
+		}
+		stored, err := p.o.Store.Counted(ctx, person.ID, a.Source, spans[0])
+		if err != nil {
+			return broken(ctx, err)
+		}
+		i, found := slices.BinarySearchFunc(off, t.Day, func(o OffDay, d walking.Day) int { return int(o.Day - d) })
+		now := OffDay{Day: t.Day, Told: t.Steps, Stored: stored}
+		apart := math.Abs(t.Steps - stored)
+		switch isOff := apart > tolerated*max(t.Steps, stored) && apart > fewSteps; {
+		case isOff && found:
+			off[i] = now
+		case isOff:
+			off = slices.Insert(off, i, now)
+		case found:
+			off = slices.Delete(off, i, i+1)
+		}
+	}
+	off = off[max(0, len(off)-maxOff):]
+	if slices.Equal(off, known) {
+		return nil
+	}
+	for _, o := range off {
+		if !slices.Contains(known, o) {
+			p.o.Log.WarnContext(ctx, "a day differs from what the provider says it adds up to", "person", a.Person,
+				"source", a.Source, "day", o.Day.String(), "percent", math.Round(100*(o.Stored-o.Told)/max(o.Told, o.Stored)))
+		}
+	}
+	return p.change(ctx, a, func(m *memory) { m.Off = off })
+}
+
+// check asks for the totals of the days from first to last, inclusive, if the provider can be asked for them, and
+// compares them. What goes wrong with that is no failure: the records are stored.
+func (p *Puller) check(ctx context.Context, a *account, l *lane, first, last walking.Day) error {
+	totaler, ok := l.source.(ingest.Totaler)
+	if !ok || last < first {
+		return nil
+	}
+	told, err := totaler.Totals(ctx, first, last)
+	if err = a.settle(ctx, err); err == nil {
+		return p.compare(ctx, a, told)
+	}
+	var e *ingest.Error
+	if !errors.As(err, &e) {
+		return err // nobody's failure
+	}
+	p.o.Log.InfoContext(ctx, "cannot compare days with what the provider says they add up to", "person", a.Person,
+		"source", a.Source, "from", first.String(), "to", last.String(), "err", err)
+	return nil
+}

@@ -17,31 +17,37 @@ const emptyDays = 26 * 7
 // Backfill fetches one window of each account that has history left and may be asked now. more says whether any has
 // history left. An error means that the store is broken, or that ctx has ended.
 func (p *Puller) Backfill(ctx context.Context) (more bool, err error) {
-	_, more, _, err = p.backfill(ctx)
-	return more, err
+	for _, g := range p.groups {
+		_, left, _, err := p.backfill(ctx, g)
+		if more = more || left; err != nil {
+			return more, err
+		}
+	}
+	return more, nil
 }
 
-// backfill is one round of Backfill. It also says whether any account came further, and when on the wall the first of
-// the others can be asked; zero if none has to wait.
-func (p *Puller) backfill(ctx context.Context) (moved, more bool, again time.Time, err error) {
+// backfill is one round of Backfill for a group. It also says whether any account came further, and when on the wall the
+// first of the others can be asked; zero if none has to wait.
+func (p *Puller) backfill(ctx context.Context, of *group) (moved, more bool, again time.Time, err error) {
 	changed := map[int64]bool{}
-	moved, more, again, err = p.backfillAll(ctx, changed)
+	moved, more, again, err = p.backfillAll(ctx, of, changed)
 	for id := range changed {
 		p.synced(ctx, id)
 	}
 	return moved, more, again, err
 }
 
-func (p *Puller) backfillAll(ctx context.Context, changed map[int64]bool) (moved, more bool, again time.Time, err error) {
-	if err := acquire(ctx, p.backfilling); err != nil {
+func (p *Puller) backfillAll(ctx context.Context, of *group, changed map[int64]bool,
+) (moved, more bool, again time.Time, err error) {
+	if err := acquire(ctx, of.backfilling); err != nil {
 		return false, false, again, err
 	}
-	defer func() { <-p.backfilling }()
+	defer func() { <-of.backfilling }()
 	people, err := p.people(ctx)
 	if err != nil {
 		return false, false, again, err
 	}
-	for _, a := range p.accounts {
+	for _, a := range of.accounts {
 		person, ok := people[a.Person]
 		if !ok || !a.isConnected() {
 			continue

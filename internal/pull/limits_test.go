@@ -282,3 +282,85 @@ func (c *clock) pending() int {
 	defer c.mu.Unlock()
 	return len(c.timers)
 }
+
+// A provider that hangs holds up none of another kind: neither its polls nor its history.
+func TestOneHangingProvider(t *testing.T) {
+	hanging := make(chan struct{}, 1)
+	release := make(chan struct{})
+	slow := newClock(noon)
+	other := newService(t, slow)
+	r := newRig(t, noon, func(s *service) []pull.Config {
+		return append(one("minutely", newMinutely(s, "watch")),
+			pull.Config{Person: "alex", Source: "ring", Kind: "odd", Provider: newOdd(other, "ring")})
+	})
+	r.options.Timeout = time.Hour
+	r.renew()
+	other.lock(func() {
+		other.fault = func(http.ResponseWriter, *http.Request) bool {
+			select {
+			case hanging <- struct{}{}:
+			default:
+			}
+			<-release
+			return false
+		}
+	})
+	other.walk(noon.Add(-time.Hour), 10, 100)
+	r.service.walk(noon.Add(-time.Hour), 10, 100)
+	polls, history := make(chan struct{}), make(chan struct{})
+	r.service.lock(func() {
+		r.service.synced = noon
+		r.service.fault = func(_ http.ResponseWriter, q *http.Request) bool {
+			switch {
+			case q.URL.Path == "/probe":
+				polls <- struct{}{}
+			case strings.HasPrefix(q.FormValue("from"), "2026-09"):
+				history <- struct{}{}
+			}
+			return false
+		}
+	})
+	c, err := r.Begin(t.Context(), "alex", "ring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The token endpoint of the other answers once.
+	other.lock(func() {
+		fault := other.fault
+		other.fault = func(w http.ResponseWriter, q *http.Request) bool { return q.URL.Path != "/token" && fault(w, q) }
+	})
+	if _, err := r.Finish(t.Context(), other.consent(t, c.URL)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	<-hanging
+	r.connect() // wakes it
+	for polled, past := 0, 0; polled < 4 || past < 1; {
+		select {
+		case <-polls:
+			polled++
+		case <-history:
+			past++
+		case <-r.now.asked: // a timer: a loop sleeps
+			r.now.add(time.Minute)
+		}
+	}
+	cancel()
+	close(release)
+	for {
+		select {
+		case <-polls: // one may be on its way
+			continue
+		case <-history:
+			continue
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		break
+	}
+	r.same()
+}

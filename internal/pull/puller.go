@@ -16,20 +16,28 @@ import (
 
 // A Puller pulls from every account. Its methods may be called by several goroutines at once.
 type Puller struct {
-	o           Options
-	accounts    []*account
-	counts      *counts
-	backfilling chan struct{} // holds one element while somebody backfills
-	loading     chan struct{} // holds one element while somebody loads accounts
-	wakePoll    chan struct{}
-	wakeHistory chan struct{}
+	o        Options
+	accounts []*account
+	groups   []*group // by kind
+	counts   *counts
+	loading  chan struct{} // holds one element while somebody loads accounts
 
 	mu       sync.Mutex
 	attempts []attempt
+	trouble  bool // with the store, as it was logged last
+}
+
+// A group is all accounts with one kind of provider. Groups are polled and backfilled beside each other, so that a
+// provider that is slow or hangs holds up nobody else's accounts.
+type group struct {
+	accounts    []*account
+	backfilling chan struct{} // holds one element while somebody backfills
+	wakePoll    chan struct{}
+	wakeHistory chan struct{}
 }
 
 const (
-	concurrent = 4               // accounts that are polled at once
+	concurrent = 4               // accounts of a group that are polled at once
 	idle       = time.Hour       // until the next poll when there is nothing to poll
 	longestNap = 5 * time.Minute // of Run: machines sleep, and clocks are set
 	// After an error of the store, at first and at last. What is fetched for a disk that is full counts as requests.
@@ -54,11 +62,8 @@ func New(o Options, accounts []Config) (*Puller, error) {
 	o.Clock, o.Wall = onTheClock{o.Clock}, onTheClock{o.Wall}
 	o.Daily = cmp.Or(o.Daily, DefaultDaily)
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
-	p := &Puller{
-		o: o, counts: &counts{n: map[[2]string]int64{}},
-		backfilling: make(chan struct{}, 1), loading: make(chan struct{}, 1),
-		wakePoll: make(chan struct{}, 1), wakeHistory: make(chan struct{}, 1),
-	}
+	p := &Puller{o: o, counts: &counts{n: map[[2]string]int64{}}, loading: make(chan struct{}, 1)}
+	groups := map[string]*group{}
 	several := severalPeople(accounts)
 	seen := map[string]bool{}
 	for _, c := range accounts {
@@ -74,6 +79,15 @@ func New(o Options, accounts []Config) (*Puller, error) {
 		}
 		a.polls, a.backfills, a.asks = p.newLane(a, polling), p.newLane(a, backfilling), p.newLane(a, asked)
 		p.accounts = append(p.accounts, a)
+		g := groups[a.Kind]
+		if g == nil {
+			g = &group{
+				backfilling: make(chan struct{}, 1), wakePoll: make(chan struct{}, 1), wakeHistory: make(chan struct{}, 1),
+			}
+			groups[a.Kind] = g
+			p.groups = append(p.groups, g)
+		}
+		g.accounts = append(g.accounts, a)
 	}
 	return p, nil
 }
@@ -129,16 +143,34 @@ func broken(ctx context.Context, err error) error {
 	return &storeError{err}
 }
 
-// Poll asks every account whose turn it is at Clock.Now(), up to four at a time, and returns when the next one is due,
-// on the domain clock. What goes wrong with an account is kept in its State; an error means that the store is broken, or
-// that ctx has ended.
+// Poll asks every account whose turn it is at Clock.Now(), up to four of a kind at a time, and returns when the next one
+// is due, on the domain clock. What goes wrong with an account is kept in its State; an error means that the store is
+// broken, or that ctx has ended.
 func (p *Puller) Poll(ctx context.Context) (next time.Time, err error) {
-	next, _, err = p.round(ctx)
-	return next, err
+	type result struct {
+		next time.Time
+		err  error
+	}
+	results := make([]result, len(p.groups))
+	var all sync.WaitGroup
+	for i, g := range p.groups {
+		all.Go(func() { results[i].next, _, results[i].err = p.round(ctx, g) })
+	}
+	all.Wait()
+	next = p.o.Clock.Now().Add(idle)
+	for _, r := range results {
+		if r.err != nil {
+			return r.next, r.err
+		}
+		if r.next.Before(next) {
+			next = r.next
+		}
+	}
+	return next, nil
 }
 
-// round is Poll that also says how long at most to wait on the wall, for what is to be tried again then.
-func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration, err error) {
+// round polls a group. It also says how long at most to wait on the wall, for what is to be tried again then.
+func (p *Puller) round(ctx context.Context, of *group) (next time.Time, wait time.Duration, err error) {
 	people, err := p.people(ctx)
 	if err != nil {
 		return time.Time{}, 0, err
@@ -151,7 +183,7 @@ func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration,
 	)
 	g.SetLimit(concurrent)
 	now, wall := p.o.Clock.Now(), p.o.Wall.Now()
-	for _, a := range p.accounts {
+	for _, a := range of.accounts {
 		person, ok := people[a.Person]
 		if !ok {
 			continue
@@ -178,7 +210,7 @@ func (p *Puller) round(ctx context.Context) (next time.Time, wait time.Duration,
 	}
 	now, wall = p.o.Clock.Now(), p.o.Wall.Now()
 	next, wait = now.Add(idle), idle
-	for _, a := range p.accounts {
+	for _, a := range of.accounts {
 		person, ok := people[a.Person]
 		if !ok {
 			continue
@@ -209,10 +241,12 @@ func (p *Puller) synced(ctx context.Context, personID int64) {
 
 // ring wakes Run: something may be due.
 func (p *Puller) ring() {
-	for _, c := range []chan struct{}{p.wakePoll, p.wakeHistory} {
-		select {
-		case c <- struct{}{}:
-		default:
+	for _, g := range p.groups {
+		for _, c := range []chan struct{}{g.wakePoll, g.wakeHistory} {
+			select {
+			case c <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
@@ -221,28 +255,31 @@ func (p *Puller) ring() {
 // a store that is full or out of reach is tried again.
 func (p *Puller) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return p.loop(ctx, p.wakePoll, func() (time.Duration, time.Duration, error) {
-			next, wait, err := p.round(ctx)
-			select {
-			case p.wakeHistory <- struct{}{}: // a first poll begins a history
-			default:
-			}
-			return max(0, next.Sub(p.o.Clock.Now())), wait, err
+	g.Go(func() error { <-ctx.Done(); return nil }) // also without any account
+	for _, of := range p.groups {
+		g.Go(func() error {
+			return p.loop(ctx, of.wakePoll, func() (time.Duration, time.Duration, error) {
+				next, wait, err := p.round(ctx, of)
+				select {
+				case of.wakeHistory <- struct{}{}: // a first poll begins a history
+				default:
+				}
+				return max(0, next.Sub(p.o.Clock.Now())), wait, err
+			})
 		})
-	})
-	g.Go(func() error {
-		return p.loop(ctx, p.wakeHistory, func() (time.Duration, time.Duration, error) {
-			moved, _, again, err := p.backfill(ctx)
-			switch {
-			case moved:
-				return 0, 0, err
-			case again.IsZero():
-				return idle, idle, err
-			}
-			return idle, max(0, again.Sub(p.o.Wall.Now())), err
+		g.Go(func() error {
+			return p.loop(ctx, of.wakeHistory, func() (time.Duration, time.Duration, error) {
+				moved, _, again, err := p.backfill(ctx, of)
+				switch {
+				case moved:
+					return 0, 0, err
+				case again.IsZero():
+					return idle, idle, err
+				}
+				return idle, max(0, again.Sub(p.o.Wall.Now())), err
+			})
 		})
-	})
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -253,9 +290,9 @@ func (p *Puller) Run(ctx context.Context) error {
 // on the wall.
 func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (domain, wall time.Duration, err error),
 ) error {
-	said, pause := "", afterError
+	failed, pause := false, afterError
 	for {
-		domain, wall, err := p.try(ctx, said != "", step)
+		domain, wall, err := p.try(ctx, failed, step)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -265,15 +302,16 @@ func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (do
 		case errors.As(err, &damaged) && damaged.Corrupt:
 			return err
 		case err != nil:
-			if err.Error() != said {
+			if p.hasTrouble(true) {
 				p.o.Log.ErrorContext(ctx, "cannot pull, trying again, at least every 16 minutes", "err", err)
 			}
-			said = err.Error()
-			domain, wall = idle, pause
+			failed, domain, wall = true, idle, pause
 			pause = min(2*pause, longestTrouble)
-		case said != "":
-			p.o.Log.InfoContext(ctx, "pulling again")
-			said, pause = "", afterError
+		case failed:
+			if p.hasTrouble(false) {
+				p.o.Log.InfoContext(ctx, "pulling again")
+			}
+			failed, pause = false, afterError
 		}
 		if domain <= 0 || wall <= 0 {
 			continue
@@ -282,6 +320,15 @@ func (p *Puller) loop(ctx context.Context, wake <-chan struct{}, step func() (do
 			return nil
 		}
 	}
+}
+
+// hasTrouble notes whether there is trouble with the store, and reports whether that is news.
+func (p *Puller) hasTrouble(now bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.trouble
+	p.trouble = now
+	return before != now
 }
 
 // try calls step, but while the store has trouble only if it can be written to: what is fetched could not be kept.

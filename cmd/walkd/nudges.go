@@ -239,6 +239,10 @@ func (a *app) nudgesPreview(ctx context.Context, person string, asJSON bool) (er
 	}
 	wanted := nudging(s)
 	now := a.now()
+	states, err := a.sourceStates(ctx, r, s)
+	if err != nil {
+		return err
+	}
 	out := []nudgeJSON{}
 	for _, p := range chosen {
 		w, ok := wanted[p.Name]
@@ -250,6 +254,7 @@ func (a *app) nudgesPreview(ctx context.Context, person string, asJSON bool) (er
 		if err != nil {
 			return err
 		}
+		situation.Consents = engine.ConsentsOf(states, p.Name, now, engine.WallClock{}.Now())
 		for _, d := range nudges.Decide(situation) {
 			e := store.NudgeEntry{Decision: d}
 			if asJSON {

@@ -203,7 +203,7 @@ func (a *app) openAt(ctx context.Context, s settings, c engine.Clock, daily int)
 	}
 	if err == nil {
 		e.Puller, err = pull.New(pull.Options{
-			Store: st, Clock: c, Wall: engine.WallClock{}, Log: e.Log, Synced: e.Synced, Daily: daily, Vault: tokens,
+			Store: st, Clock: c, Wall: engine.WallClock{}, Log: e.Log, Synced: e.Synced, Refused: e.Refused, Daily: daily, Vault: tokens,
 		}, e.Accounts)
 	}
 	if err == nil {

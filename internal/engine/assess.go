@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/nudges"
+	"github.com/walkd/walkd/internal/pull"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -32,6 +33,9 @@ func (e *Engine) Assess(ctx context.Context, personID int64) ([]nudges.Decision,
 	if err != nil {
 		return nil, err
 	}
+	if e.Puller != nil {
+		s.Consents = consents(e.Puller.Consents(p.Name), now, WallClock{}.Now())
+	}
 	decisions := nudges.Decide(s)
 	if err := e.Store.PutDecisions(ctx, p.ID, decisions, wanted.Channels, now); err != nil {
 		return nil, err
@@ -43,6 +47,40 @@ func (e *Engine) Assess(ctx context.Context, personID int64) ([]nudges.Decision,
 		e.Assessed(p, s, decisions)
 	}
 	return decisions, nil
+}
+
+// sentBack is how many days back the rules know of what was sent: as long as a message about a consent holds.
+const sentBack = 4
+
+// ConsentsOf returns how the consents of a person stand by what pull.States says of everybody; now and wall are when
+// that was, on the domain clock and on the wall.
+func ConsentsOf(states []pull.State, person string, now, wall time.Time) []nudges.ConsentState {
+	var all []pull.Consent
+	for _, s := range states {
+		if s.Person == person && s.Connected {
+			c := pull.Consent{Source: s.Source, Service: s.Service, Ends: s.ConsentEnds}
+			if s.Phase == pull.NeedsConsent {
+				c.Problem = s.Problem
+			}
+			all = append(all, c)
+		}
+	}
+	return consents(all, now, wall)
+}
+
+func consents(all []pull.Consent, now, wall time.Time) []nudges.ConsentState {
+	var out []nudges.ConsentState
+	for _, c := range all {
+		s := nudges.ConsentState{Source: c.Source, Service: c.Service}
+		if !c.Ends.IsZero() {
+			s.Ends = now.Add(c.Ends.Sub(wall))
+		}
+		if p := c.Problem; p != nil {
+			s.Refused, s.Text, s.Remedy = p.Since, p.Text, p.Remedy
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // SituationOf returns what the rules of nudges look at for a person at now, as of one state of the store.
@@ -78,7 +116,7 @@ func SituationOf(ctx context.Context, r *store.Reader, personID int64, settings 
 		if len(s.Streams) == 0 {
 			s.Streams = streams // of somebody new
 		}
-		s.Sent, err = r.SentKeys(ctx, p.ID, today)
+		s.Sent, err = r.SentKeys(ctx, p.ID, today-sentBack)
 		return err
 	})
 	return s, err

@@ -76,6 +76,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.loop(ctx, derived) })
 	if len(e.Accounts) > 0 {
 		g.Go(func() error { return e.Puller.Run(ctx) })
+		g.Go(func() error { return e.consentLoop(ctx) })
 	}
 	if e.Courier != nil {
 		g.Go(func() error { return e.Courier.Run(ctx) })

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/walkd/walkd/internal/pull"
 )
@@ -22,6 +24,43 @@ func (e *Engine) Synced(ctx context.Context, personID int64) {
 	}
 	if _, err := e.Assess(ctx, personID); err != nil && ctx.Err() == nil {
 		e.Log.Error("cannot decide about nudges", "err", err)
+	}
+}
+
+// Refused does what follows when a provider has refused what a person once consented to. Its errors are logged.
+func (e *Engine) Refused(ctx context.Context, personID int64) {
+	if _, err := e.Assess(ctx, personID); err != nil && ctx.Err() == nil {
+		e.Log.Error("cannot decide about nudges", "err", err)
+	}
+}
+
+// consentEvery is how often walkd looks whether somebody has to be told again of a consent. After a refusal nothing is
+// synced from there, which would be the occasion otherwise.
+const consentEvery = time.Hour
+
+func (e *Engine) consentLoop(ctx context.Context) error {
+	for {
+		timer, stop := e.Clock.NewTimer(consentEvery)
+		select {
+		case <-ctx.Done():
+			stop()
+			return nil
+		case <-timer:
+		}
+		for name := range e.Nudging {
+			refused := func(c pull.Consent) bool { return c.Problem != nil }
+			if !slices.ContainsFunc(e.Puller.Consents(name), refused) {
+				continue
+			}
+			p, err := e.Store.Person(ctx, name)
+			if err != nil {
+				if ctx.Err() == nil {
+					e.Log.Error("cannot decide about nudges", "err", err)
+				}
+				continue
+			}
+			e.Refused(ctx, p.ID)
+		}
 	}
 }
 

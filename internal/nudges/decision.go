@@ -14,6 +14,9 @@ type Rule string
 // target, while the target can still be met.
 const Behind Rule = "behind"
 
+// ConsentNeeded is the rule that tells a person that a source has to be connected again, or will have to be soon.
+const ConsentNeeded Rule = "consent"
+
 // A Reason names why a message is sent, or why there is none. It is stable: logs and dashboards keep it.
 type Reason string
 
@@ -22,6 +25,10 @@ const (
 	// BehindPace: even the upper bound of the minutes so far is less than a usual day has by then, and the rest can still
 	// be walked before the quiet hours.
 	BehindPace Reason = "behind-pace"
+	// ConsentEnded: a provider refuses what the person once consented to.
+	ConsentEnded Reason = "consent-ended"
+	// ConsentEnding: a consent ends by itself within a day.
+	ConsentEnding Reason = "consent-ending"
 )
 
 // Why there is no message, in the order in which they are looked for.
@@ -48,10 +55,14 @@ const (
 	NotReachable Reason = "not-reachable"
 	// DayLimit: the person wants no more messages on one day.
 	DayLimit Reason = "day-limit"
+	// Connected: all sources are connected again.
+	Connected Reason = "connected"
 )
 
 // Settles reports whether r puts an end to the cause itself, so that what is still on its way about it is of no more use.
-func (r Reason) Settles() bool { return r == Limited || r == Invalid || r == TargetMet }
+func (r Reason) Settles() bool {
+	return r == Limited || r == Invalid || r == TargetMet || r == Connected
+}
 
 // A Decision is what one rule says of a Situation.
 type Decision struct {
@@ -62,9 +73,11 @@ type Decision struct {
 	Why string
 	// Day is the person's date at At.
 	Day walking.Day
-	// Key is the cause, as made by Key. A person hears of one cause at most once. It is set for silence as well.
+	// Key is the cause: the rule, a slash and what tells it from others. A person hears of one cause at most once. It is set for silence as well.
 	Key string
 	At  time.Time // UTC: when it was decided
+	// NotBefore is when the message may be sent at the earliest; UTC, zero: at once.
+	NotBefore time.Time
 	// Expires is when the message is of no more use, and is not sent any more; UTC, exclusive, never inside of quiet
 	// hours. Zero without Send.
 	Expires time.Time

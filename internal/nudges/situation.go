@@ -21,7 +21,10 @@ type Situation struct {
 	// have data. The first decides whether the data is fresh: it is the device that the person wears, and what it has not
 	// told yet is missing whatever a phone in a drawer says.
 	Streams []walking.Stream
-	// Sent are the keys of what was sent, or is on its way, at least those of today.
+	// Consents are the sources that the person may have to connect again, in the order of the config.
+	Consents []ConsentState
+	// Sent are the keys of what was sent, or is on its way, in the order in which it was, at least those of today and of
+	// the four days before.
 	Sent     []string
 	Settings Settings
 }
@@ -32,6 +35,8 @@ type Settings struct {
 	MaxPerDay int
 	// BehindFrom is the time of day from which Behind may speak.
 	BehindFrom walking.WallTime
+	// Page is the address of the status page where it can be reached; "" if that is not known.
+	Page string
 }
 
 // How old the data may be that a person is told something about.
@@ -55,5 +60,9 @@ func Fresh(s walking.Stream, now time.Time) bool {
 
 // Decide returns what each rule says of s, in a fixed order. It depends on nothing but s.
 func Decide(s Situation) []Decision {
-	return []Decision{behind(s)}
+	out := []Decision{behind(s)}
+	if d, ok := consent(s); ok {
+		out = append(out, d)
+	}
+	return out
 }

@@ -30,14 +30,19 @@ func (p *Puller) Backfill(ctx context.Context) (more bool, err error) {
 // first of the others can be asked; zero if none has to wait.
 func (p *Puller) backfill(ctx context.Context, of *group) (moved, more bool, again time.Time, err error) {
 	changed := map[int64]bool{}
-	moved, more, again, err = p.backfillAll(ctx, of, changed)
+	failed := map[*account]int64{}
+	moved, more, again, err = p.backfillAll(ctx, of, changed, failed)
 	for id := range changed {
 		p.synced(ctx, id)
+	}
+	for a, id := range failed {
+		p.refused(ctx, a, id)
 	}
 	return moved, more, again, err
 }
 
-func (p *Puller) backfillAll(ctx context.Context, of *group, changed map[int64]bool,
+// backfillAll is backfill that notes for whom something has changed, and which accounts could not be asked.
+func (p *Puller) backfillAll(ctx context.Context, of *group, changed map[int64]bool, failed map[*account]int64,
 ) (moved, more bool, again time.Time, err error) {
 	if err := acquire(ctx, of.backfilling); err != nil {
 		return false, false, again, err
@@ -78,6 +83,7 @@ func (p *Puller) backfillAll(ctx context.Context, of *group, changed map[int64]b
 			if err = p.failed(ctx, a, backfilling, consent, err); isBroken(ctx, err) {
 				return moved, true, again, err
 			}
+			failed[a] = person.ID
 		} else {
 			moved = true
 			if t.changes.Any() {

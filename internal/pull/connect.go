@@ -60,6 +60,24 @@ func (a *account) isLoaded() bool {
 	return a.loaded
 }
 
+// Consents returns how those stand that a person has given, as of now.
+func (p *Puller) Consents(person string) []Consent {
+	var out []Consent
+	for _, a := range p.accounts {
+		if a.Person != person || a.auth == nil {
+			continue
+		}
+		a.mu.Lock()
+		c := Consent{Source: a.Source, Service: a.spec.Service, Ends: ends(a.grant.token), Problem: a.mem.refused(a.auth)}
+		given := a.grant.connected || a.mem.Locked
+		a.mu.Unlock()
+		if given {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Finish ends an attempt to connect. redirected is the address to which the provider has sent the browser, or only its
 // query, as a person pasted it. The new grant replaces the one before, and nothing that was pulled with that is lost.
 func (p *Puller) Finish(ctx context.Context, redirected string) (Connected, error) {

@@ -41,6 +41,9 @@ type Options struct {
 	// Synced is called after a poll that ended well, and after backfilling what changed something; never while a lock
 	// is held. It may be nil.
 	Synced func(ctx context.Context, personID int64)
+	// Refused is called after a provider has refused what a person once consented to; never while a lock is held. It may
+	// be nil.
+	Refused func(ctx context.Context, personID int64)
 	// Vault encrypts the tokens that the store keeps; nil: they stand there as they are.
 	Vault Vault
 	// Daily is how many requests the polls of one account may make in 24 hours on the wall; DefaultDaily if zero, no
@@ -176,6 +179,13 @@ type State struct {
 	Backfill             *BackfillState // nil if it has not begun
 	// Off are the days whose records differ from what the provider says that they add up to, the newest first.
 	Off []OffDay
+}
+
+// A Consent is how that for one source stands.
+type Consent struct {
+	Source, Service string
+	Problem         *Problem  // why it is refused; nil if it is not
+	Ends            time.Time // on the wall, when it ends by itself; zero if it does not
 }
 
 // An OffDay is a day whose records do not add up to what the provider says.

@@ -200,6 +200,8 @@ func (p *Puller) round(ctx context.Context, of *group) (next time.Time, wait tim
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
+			default:
+				p.refused(ctx, a, person.ID)
 			}
 			return nil
 		})
@@ -236,6 +238,13 @@ func (p *Puller) round(ctx context.Context, of *group) (next time.Time, wait tim
 func (p *Puller) synced(ctx context.Context, personID int64) {
 	if p.o.Synced != nil {
 		p.o.Synced(ctx, personID)
+	}
+}
+
+// refused tells of an account that could not be asked, if its consent is what is wrong.
+func (p *Puller) refused(ctx context.Context, a *account, personID int64) {
+	if m := a.memory(); p.o.Refused != nil && m.refused(a.auth) != nil {
+		p.o.Refused(ctx, personID)
 	}
 }
 

@@ -86,9 +86,13 @@ func putDecision(ctx context.Context, tx *sql.Tx, personID int64, d nudges.Decis
 		}
 		return err == nil, err
 	}
+	due := now
+	if d.NotBefore.After(due) {
+		due = d.NotBefore
+	}
 	for _, c := range channels {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO delivery (decision_id, channel, due_ms) VALUES (?, ?, ?)",
-			id, c, now.UnixMilli()); err != nil {
+			id, c, due.UnixMilli()); err != nil {
 			return false, err
 		}
 	}

@@ -698,6 +698,14 @@ func TestDaemonPulls(t *testing.T) {
 		!regexp.MustCompile("(?m)^bo, watch: .*the consent has ended .*run `walkd connect watch --person bo`$").MatchString(said) {
 		t.Errorf("sync says %s%s", stdout, said)
 	}
+	w.eventually(func() error {
+		shown := w.Shown(phoneTopic)
+		if last := shown[len(shown)-1]; len(shown) != 3 || last.Title != "Connect Google Health again" ||
+			!strings.Contains(last.Message, "the consent has ended or was withdrawn. Run `walkd connect watch --person bo`.") {
+			return fmt.Errorf("the phone shows %+v", shown)
+		}
+		return nil
+	})
 	asked := w.asked()
 	for range 3 {
 		w.walkd(exitFailed, "sync", "--person", "bo")

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/walkd/walkd/internal/nudges"
@@ -76,7 +77,10 @@ func consents(all []pull.Consent, now, wall time.Time) []nudges.ConsentState {
 			s.Ends = now.Add(c.Ends.Sub(wall))
 		}
 		if p := c.Problem; p != nil {
-			s.Refused, s.Text, s.Remedy = p.Since, p.Text, p.Remedy
+			s.Refused, s.Text, s.Remedy = p.Since, strings.TrimPrefix(p.Text, c.Service+": "), p.Remedy
+			if i := strings.LastIndex(s.Text, ` ("`); i > 0 && strings.HasSuffix(s.Text, `")`) {
+				s.Text = s.Text[:i] // the provider's own words are for those who look closer
+			}
 		}
 		out = append(out, s)
 	}

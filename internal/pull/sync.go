@@ -48,6 +48,9 @@ func (p *Puller) Sync(ctx context.Context, r SyncRequest, progress func(Progress
 		if isBroken(ctx, result.Err) {
 			return out, result.Err
 		}
+		if result.Err != nil {
+			p.refused(ctx, a, person.ID)
+		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("pull: %w", p.noAccount(r.Person, r.Source))

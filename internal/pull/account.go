@@ -50,7 +50,7 @@ type memory struct {
 	Probed   time.Time   `json:"probed,omitzero"`   // what the probe said last
 	Sessions time.Time   `json:"sessions,omitzero"` // when sessions were last fetched
 	Week     walking.Day `json:"week,omitzero"`     // of the last look back over eight days
-	Month    walking.Day `json:"month,omitzero"`    // of the last look back over thirty
+	Month    walking.Day `json:"month,omitzero"`    // of the last look back over 37
 	Cost     float64     `json:"cost,omitzero"`     // requests of an ordinary poll that fetches data, smoothed
 	Begin    time.Time   `json:"begin,omitzero"`    // wall, of the 24 hours that Used counts in
 	Used     int         `json:"used,omitzero"`     // requests of polls

@@ -62,7 +62,7 @@ func TestCorrectionsStick(t *testing.T) {
 func TestLookBacks(t *testing.T) {
 	r := begun(t, minutelyRig)
 	r.service.walk(noon.Add(-days(6)), 10, 100) // late, from before the first poll; the feedless source cannot tell
-	r.service.walk(noon.Add(-days(25)), 10, 100)
+	r.service.walk(noon.Add(-days(32)), 10, 100)
 	r.later(time.Hour)
 	if n := len(r.stored()); n != 0 {
 		t.Errorf("after an hour %d minutes are stored, want none: they are too long ago", n)
@@ -98,7 +98,7 @@ func TestLookBacks(t *testing.T) {
 	r.now.set(noon.Add(days(7)))
 	r.poll()
 	if n := len(r.stored()); n != 20 {
-		t.Errorf("after the week's look-back %d minutes are stored, want 20: those of 20 days before, not of 32", n)
+		t.Errorf("after the week's look-back %d minutes are stored, want 20: those of 20 days before, not of 39", n)
 	}
 }
 
@@ -138,8 +138,8 @@ func TestGaps(t *testing.T) {
 					oldest = at
 				}
 			}
-			if back := r.now.Now().Sub(oldest); back < days(29) || back > days(31) {
-				t.Errorf("one poll reached back %s, want about 30 days", back)
+			if back := r.now.Now().Sub(oldest); back < days(36) || back > days(38) {
+				t.Errorf("one poll reached back %s, want about 37 days", back)
 			}
 			if s := r.state(); s.Backfill.Done {
 				t.Error("the backfill is done before the rest of the gap was fetched")

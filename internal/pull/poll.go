@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	overlap       = time.Hour          // before what the device had synced when data was last fetched
-	sessionsEvery = 3 * time.Hour      // recorded walks change less often than steps
-	silentAfter   = 3 * time.Hour      // without a sync of the device, from which on data is fetched in spite of that
-	silentDataAge = time.Hour          // between such fetches
-	nightDataAge  = 2 * time.Hour      // between fetches of data in the quiet hours
-	lookBackAt    = 3 * time.Hour      // after midnight, roughly: the day's long look back
-	weekBack      = 8 * 24 * time.Hour // once a day
-	monthBack     = 30 * 24 * time.Hour
+	overlap       = time.Hour           // before what the device had synced when data was last fetched
+	sessionsEvery = 3 * time.Hour       // recorded walks change less often than steps
+	silentAfter   = 3 * time.Hour       // without a sync of the device, from which on data is fetched in spite of that
+	silentDataAge = time.Hour           // between such fetches
+	nightDataAge  = 2 * time.Hour       // between fetches of data in the quiet hours
+	lookBackAt    = 3 * time.Hour       // after midnight, roughly: the day's long look back
+	weekBack      = 8 * 24 * time.Hour  // once a day
+	monthBack     = 37 * 24 * time.Hour // so that what is up to thirty days late is there within a week
 	monthEvery    = 7                   // days
 	totalsBack    = 8                   // days whose totals are compared then
-	longestGap    = 30 * 24 * time.Hour // that a poll fetches by itself
+	longestGap    = 37 * 24 * time.Hour // that a poll fetches by itself
 	maxGaps       = 100                 // kept apart
 )
 

@@ -208,45 +208,13 @@ func registered(resp *http.Response, begin func()) (again bool, err error) {
 	return false, err
 }
 
-// Refresh implements ingest.Authorizer. There is nothing to renew. It is called when Polar has refused the token, and
-// asks once more: a single refusal is not worth to bother the person for.
-func (p *Provider) Refresh(ctx context.Context, client *http.Client, t ingest.Token) (ingest.Token, error) {
-	s := &source{p: p, client: &http.Client{
-		Transport: withToken{client.Transport, t.Access}, CheckRedirect: client.CheckRedirect, Timeout: client.Timeout,
-	}}
-	resp, err := s.ask(ctx, exercisesPath, nil)
-	if err != nil {
-		return ingest.Token{}, err
+// Refresh implements ingest.Authorizer. There is nothing to renew: it is called when Polar has refused the token, and
+// says so.
+func (p *Provider) Refresh(context.Context, *http.Client, ingest.Token) (ingest.Token, error) {
+	return ingest.Token{}, &ingest.Error{
+		Class: ingest.Auth, Status: http.StatusUnauthorized, Remedy: ingest.ConnectAgain,
+		Err: fmt.Errorf("%s refuses access: the consent was withdrawn or has ended", service),
 	}
-	defer resp.Body.Close()
-	if err = refusal(resp); err == nil {
-		return t, nil
-	}
-	var told *ingest.Error
-	if errors.As(err, &told) {
-		switch told.Status {
-		case http.StatusUnauthorized:
-			told.Err = fmt.Errorf("%s: the consent was withdrawn or has ended (%w)", service, told.Err)
-		case http.StatusForbidden:
-			return t, nil // the token is not what is wrong
-		}
-	}
-	return ingest.Token{}, err
-}
-
-// withToken adds an access token to each request.
-type withToken struct {
-	next  http.RoundTripper
-	token string
-}
-
-func (b withToken) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+b.token)
-	if b.next == nil {
-		b.next = http.DefaultTransport
-	}
-	return b.next.RoundTrip(req)
 }
 
 // Application implements ingest.Authorizer.

@@ -422,3 +422,11 @@ func bearer(r *http.Request) string {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return token
 }
+
+// Deregister ends that a person is a user of the client, and all that was granted.
+func (s *Service) Deregister(person string) {
+	s.Revoke(person)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.registered, person)
+}

@@ -15,6 +15,7 @@ import (
 
 // A year takes as few requests as 28 days each allow.
 func TestYear(t *testing.T) {
+	t.Parallel()
 	today := date("2026-11-20")
 	// The person was registered before, as after the loss of a store. Who is new is told no exercises from before.
 	r := connected(t, world{plan: simulate.Plan{First: today - 400}})
@@ -30,6 +31,12 @@ func TestYear(t *testing.T) {
 	if d := diff(want, got); d != "" {
 		t.Errorf("requests (-want +got):\n%s", d)
 	}
+	for _, q := range r.questions() { // newest first, and each day once
+		from, to, _ := strings.Cut(q, " ")
+		if days := date(to) - date(from) + 1; days > 28 || date(from) < today-364 {
+			t.Errorf("asked for %s", q)
+		}
+	}
 	if b := r.state().Backfill; b == nil || !b.Done {
 		t.Errorf("the history: %+v", b)
 	}
@@ -38,28 +45,33 @@ func TestYear(t *testing.T) {
 	}
 }
 
-// A day takes few requests, and an hour after each sync the data is there.
+// A day takes few requests: one for today and the seven days before every half an hour in the waking hours and every
+// other hour in the others, and one for the exercises every three hours and with the day's long look back.
 func TestDay(t *testing.T) {
-	r := connected(t, world{plan: simulate.Plan{}})
+	t.Parallel()
+	r := connected(t, world{now: "2026-11-20T20:00:00Z", plan: simulate.Plan{First: date("2026-11-10")}})
 	r.poll()
-	r.backfill(time.Second)
-	r.live(at("2026-11-22T23:00:00Z"))
-	for range 2 {
-		before := r.requests()
-		r.live(r.now.Now().Add(24 * time.Hour))
-		n := r.requests() - before
-		t.Logf("%d requests in a day", n)
-		if n < 30 || n > 45 {
-			t.Errorf("%d requests in a day", n)
-		}
+	r.live(at("2026-11-20T23:00:00Z"))
+	before := r.service.Requests()
+	r.questions()
+	r.live(at("2026-11-21T23:00:00Z"))
+	if d := diff(map[string]int{"ann " + activitiesPath: 32, "ann " + exercisesPath: 8}, r.since(before)); d != "" {
+		t.Errorf("requests of a day (-want +got):\n%s", d)
 	}
-	r.live(at("2026-11-25T12:00:00Z"))
+	kinds := map[string]int{}
+	for _, q := range r.questions() {
+		kinds[q]++
+	}
+	// It is nine days in the long look back, and after midnight, since the day before was not asked for to its end.
+	if d := diff(map[string]int{"2026-11-14 2026-11-21": 30, "2026-11-13 2026-11-21": 2}, kinds); d != "" {
+		t.Errorf("asked for (-want +got):\n%s", d)
+	}
+	r.backfill(time.Second)
+	r.jump(at("2026-11-22T12:00:00Z"))
+	r.same(date("2026-11-10"))
 	if s := r.state(); s.Phase != pull.OK {
 		t.Errorf("%+v", s)
 	}
-	r.now.add(40 * time.Minute)
-	r.poll()
-	r.same(date("2026-11-20"))
 	if short, long := r.service.Peak(); short > 25 || long > 60 {
 		t.Errorf("at most %d requests in 15 minutes and %d in 24 hours", short, long)
 	}
@@ -67,33 +79,37 @@ func TestDay(t *testing.T) {
 
 // Whatever comes late or is changed is there after the next look back, as Polar has it.
 func TestLateAndCorrected(t *testing.T) {
-	r := connected(t, world{})
+	t.Parallel()
+	const first = "2026-10-25"
+	r := connected(t, world{plan: simulate.Plan{First: date(first)}})
 	hour := func(text string) walking.Window { return walking.Window{Start: at(text), End: at(text).Add(time.Hour)} }
-	// Some of yesterday comes in three days.
-	r.person.Late(walking.Window{Start: at("2026-11-19T10:00:00Z"), End: at("2026-11-19T17:00:00Z")}, at("2026-11-22T09:00:00Z"))
+	// Yesterday comes three days late.
+	r.person.Late(walking.Window{Start: at("2026-11-18T23:00:00Z"), End: at("2026-11-19T23:00:00Z")}, at("2026-11-22T09:00:00Z"))
 	r.poll()
 	r.backfill(time.Second)
-	r.same(date("2026-10-15"))
-	// Yesterday is corrected downward, an hour is deleted, and so is an exercise.
+	r.same(date(first))
+	// The day before is corrected downward, an hour is deleted, and so is a day with its exercises.
 	for m := range 60 {
-		r.person.Correct(at("2026-11-19T17:00:00Z").Add(time.Duration(m)*time.Minute), m%2)
+		r.person.Correct(at("2026-11-18T16:05:00Z").Add(time.Duration(m)*time.Minute), m%2)
 	}
-	r.person.Delete(hour("2026-11-18T17:00:00Z"))
+	r.person.Delete(hour("2026-11-17T16:00:00Z"))
 	r.person.Delete(walking.Window{Start: at("2026-11-16T06:00:00Z"), End: at("2026-11-16T20:00:00Z")})
 	r.live(at("2026-11-20T15:00:00Z"))
-	r.same(date("2026-10-15"))
+	r.same(date(first))
+	r.jump(at("2026-11-22T10:00:00Z"))
+	r.same(date(first))
 	// The device does not sync for four days.
-	r.person.NoSync(walking.Window{Start: at("2026-11-20T15:00:00Z"), End: at("2026-11-24T15:00:00Z")})
-	r.live(at("2026-11-24T12:00:00Z"))
-	r.same(date("2026-10-15"))
-	if through := r.synced(); through.After(at("2026-11-20T15:00:00Z")) {
+	r.person.NoSync(walking.Window{Start: at("2026-11-22T10:00:00Z"), End: at("2026-11-26T15:00:00Z")})
+	r.jump(at("2026-11-26T12:00:00Z"))
+	r.same(date(first))
+	if through := r.synced(); through.After(at("2026-11-22T10:00:00Z")) {
 		t.Errorf("synced through %s", through)
 	}
-	r.live(at("2026-11-24T18:00:00Z"))
-	r.same(date("2026-10-15"))
+	r.jump(at("2026-11-26T18:00:00Z"))
+	r.same(date(first))
 	// What is three weeks old comes with the week's look back.
-	r.person.Correct(at("2026-11-03T12:00:00Z"), 99)
-	r.live(at("2026-11-28T12:00:00Z"))
+	r.person.Correct(at("2026-11-06T12:00:00Z"), 99)
+	r.jump(at("2026-11-28T12:00:00Z"))
 	r.same(date("2026-11-01"))
 }
 
@@ -113,15 +129,16 @@ func (r *rig) synced() time.Time {
 
 // However Polar writes its days, they are the same, and never look fresher than they are.
 func TestWaysOfWriting(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]polarsim.Options{
 		"plain": {}, "no interval": {NoInterval: true}, "no total of the samples": {NoTotal: true}, "days to their end": {EndOfDay: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := connected(t, world{service: o})
+			r := connected(t, world{service: o, plan: simulate.Plan{Life: recorded(t), First: date("2026-11-08")}})
 			r.person.NoSync(walking.Window{Start: at("2026-11-20T10:00:00Z"), End: at("2026-11-25T00:00:00Z")})
 			r.poll()
 			r.backfill(time.Second)
-			r.same(date("2026-10-15"))
+			r.same(date("2026-11-08"))
 			through, synced := r.synced(), r.person.Synced(r.now.Now())
 			if through.After(synced) || !o.EndOfDay && !through.Equal(synced) {
 				t.Errorf("synced through %s, want %s", through, synced)
@@ -147,8 +164,9 @@ func TestWithoutMinutes(t *testing.T) {
 
 // Days on which clocks change, minute by minute.
 func TestDaysOfClocks(t *testing.T) {
+	t.Parallel()
 	for _, day := range []string{"2026-03-29", "2026-10-25"} {
-		for name, life := range map[string]*simulate.Life{"distinct": distinct(t), "recorded": nil} {
+		for name, life := range map[string]*simulate.Life{"distinct": distinct(t), "recorded": recorded(t)} {
 			t.Run(day+" "+name, func(t *testing.T) {
 				d := date(day)
 				r := connected(t, world{now: (d + 2).In(time.UTC).Format(time.RFC3339), plan: simulate.Plan{Life: life, First: d - 2}})
@@ -160,13 +178,15 @@ func TestDaysOfClocks(t *testing.T) {
 }
 
 func TestTravel(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ name, at, zone, back string }{
 		{"east", "2026-11-10T09:00:00Z", "Asia/Tokyo", "2026-11-16T01:00:00Z"},
 		{"west", "2026-11-10T09:00:00Z", "America/Los_Angeles", "2026-11-16T18:00:00Z"},
 		{"half an hour", "2026-11-12T05:00:00Z", "Asia/Kolkata", "2026-11-17T15:00:00Z"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := connected(t, world{plan: simulate.Plan{Life: distinct(t)}})
+			t.Parallel()
+			r := connected(t, world{plan: simulate.Plan{Life: distinct(t), First: date("2026-11-08")}})
 			r.person.Travel(at(test.at), zone(test.zone))
 			r.person.Travel(at(test.back), berlin.Home())
 			err := r.configure(walking.ZoneChange{From: at(test.at), Zone: zone(test.zone)},
@@ -176,13 +196,14 @@ func TestTravel(t *testing.T) {
 			}
 			r.poll()
 			r.backfill(time.Second)
-			r.same(date("2026-10-15"))
+			r.same(date("2026-11-08"))
 		})
 	}
 }
 
 // A journey that walkd learns of later moves what is not too old, and doubles nothing.
 func TestTravelToldLate(t *testing.T) {
+	t.Parallel()
 	r := connected(t, world{plan: simulate.Plan{Life: distinct(t), First: date("2026-11-10")}})
 	r.person.Travel(at("2026-11-18T09:00:00Z"), zone("Asia/Kolkata"))
 	r.poll()
@@ -197,6 +218,7 @@ func TestTravelToldLate(t *testing.T) {
 
 // Every fault passes, is told of in words, and loses nothing.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		kind  polarsim.Kind
 		class ingest.Class
@@ -229,6 +251,9 @@ func TestFaults(t *testing.T) {
 					!strings.Contains(s.Problem.Text+s.Problem.Remedy, test.says) {
 					t.Errorf("%+v", s.Problem)
 				}
+				if wait := s.Next.Sub(r.now.Now()); test.kind == polarsim.ThrottleFor && wait != 7*time.Minute {
+					t.Errorf("asked again after %s, want what the headers say", wait)
+				}
 				after, _ := r.stored(walking.Window{Start: at("2026-11-01T00:00:00Z"), End: at("2026-11-20T11:00:00Z")})
 				if len(after) < len(before) {
 					t.Errorf("%d minutes are left of %d", len(after), len(before))
@@ -246,8 +271,10 @@ func TestFaults(t *testing.T) {
 
 // A day of trouble brings no storm of requests.
 func TestTroubleForADay(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []polarsim.Kind{polarsim.ServerError, polarsim.Forbidden, polarsim.Throttle, polarsim.Dropped} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			r := connected(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 			r.poll()
 			before := r.requests()
@@ -257,23 +284,22 @@ func TestTroubleForADay(t *testing.T) {
 				t.Errorf("%d requests in a day of trouble", n)
 			}
 			r.service.Clear()
-			r.live(r.now.Now().Add(25 * time.Hour))
+			r.jump(r.now.Now().Add(7 * time.Hour))
 			if s := r.state(); s.Phase != pull.OK {
 				t.Errorf("%+v", s)
 			}
-			r.now.add(time.Hour)
-			r.poll()
 			r.same(date("2026-11-15"))
 		})
 	}
 }
 
 func TestFaultsAtRandom(t *testing.T) {
+	t.Parallel()
 	r := connected(t, world{service: polarsim.Options{Seed: 7}})
 	r.service.BreakAtRandom(0.3, polarsim.Throttle, polarsim.ServerError, polarsim.HTMLPage, polarsim.HTMLSuccess,
 		polarsim.Truncated, polarsim.Dropped, polarsim.Null)
 	for range 3 {
-		r.live(r.now.Now().Add(24 * time.Hour))
+		r.live(r.now.Now().Add(8 * time.Hour))
 		for range 20 {
 			if _, err := r.Backfill(t.Context()); err != nil {
 				t.Fatal(err)
@@ -281,14 +307,14 @@ func TestFaultsAtRandom(t *testing.T) {
 		}
 	}
 	r.service.Clear()
-	r.live(r.now.Now().Add(25 * time.Hour))
+	r.jump(r.now.Now().Add(25 * time.Hour))
 	r.backfill(time.Second)
-	r.poll()
 	r.same(date("2026-10-15"))
 }
 
 // A token that is withdrawn stops the account until the person consents again, and nothing is lost.
 func TestWithdrawn(t *testing.T) {
+	t.Parallel()
 	r := connected(t, world{})
 	r.poll()
 	r.backfill(time.Second)
@@ -321,6 +347,7 @@ func TestWithdrawn(t *testing.T) {
 
 // Who is registered anew is told no exercises from before, and keeps those that are stored.
 func TestRegisteredAnew(t *testing.T) {
+	t.Parallel()
 	r := connected(t, world{})
 	r.poll()
 	r.backfill(time.Second)
@@ -338,7 +365,7 @@ func TestRegisteredAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		r.live(r.now.Now().Add(24 * time.Hour))
+		r.jump(r.now.Now().Add(24 * time.Hour))
 		r.restart()
 	}
 	gotSteps, got := r.stored(w)
@@ -352,6 +379,7 @@ func TestRegisteredAnew(t *testing.T) {
 
 // Whatever happens while somebody connects is told in words, and connecting again helps.
 func TestConnecting(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		fault polarsim.Fault
@@ -389,6 +417,7 @@ func TestConnecting(t *testing.T) {
 
 // Without Polar's own consents there is no data, and once they are given it goes on by itself.
 func TestMandatoryConsents(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 	r.service.Grant("ann")
 	r.service.SetNoConsents(true)
@@ -431,24 +460,42 @@ func TestWrongSecret(t *testing.T) {
 	}
 }
 
-// What Polar says is left of its limits is kept to, also when others have used it up.
+// What Polar says is left of its limits is kept to, also when others of the same client use it up.
 func TestLimits(t *testing.T) {
-	r := connected(t, world{service: polarsim.Options{Short: 4, Long: 100}})
-	for range 4 { // 4 requests, then 15 minutes without, and so on
-		r.poll()
-		for range 10 {
-			if _, err := r.Backfill(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.now.add(16 * time.Minute)
-	}
-	r.live(r.now.Now().Add(2 * time.Hour))
-	if short, long := r.service.Peak(); short > 4 || long > 100 {
-		t.Errorf("%d requests in 15 minutes, %d in 24 hours", short, long)
-	}
-	r.backfill(10 * time.Minute)
-	r.now.add(time.Hour)
+	t.Parallel()
+	r := connected(t, world{plan: simulate.Plan{First: date("2026-10-15")}})
+	r.service.Spend(517) // one was made to connect, and a poll makes two
 	r.poll()
+	before := r.requests()
+	for range 5 { // nothing is left until a quarter past
+		if _, err := r.Backfill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.now.add(2 * time.Minute)
+	}
+	if n := r.requests() - before; n > 0 {
+		t.Errorf("%d requests though none was left", n)
+	}
+	r.now.add(5 * time.Minute)
+	r.backfill(time.Second)
+	r.same(date("2026-10-15"))
+	// Others use all of it up just before the next poll, which is refused, and told until when.
+	r.jump(r.state().Next)
+	r.now.set(r.state().Next.Add(-time.Minute))
+	r.service.Spend(600)
+	before = r.requests()
+	r.jump(r.now.Now().Add(time.Minute))
+	s := r.state()
+	if n := r.requests() - before; n != 1 || s.Phase != pull.Throttled || !strings.Contains(s.Problem.Text, "429") {
+		t.Errorf("%d requests, then %+v %+v", n, s, s.Problem)
+	}
+	if wait := s.Next.Sub(r.now.Now()); wait != 14*time.Minute {
+		t.Errorf("asked again after %s", wait)
+	}
+	r.jump(s.Next)
+	if s := r.state(); s.Phase != pull.OK {
+		t.Errorf("%+v %+v", s, s.Problem)
+	}
+	r.jump(r.now.Now().Add(4 * time.Hour)) // exercises as well
 	r.same(date("2026-10-15"))
 }

@@ -68,6 +68,9 @@ type rig struct {
 	log      *bytes.Buffer
 	accounts []pull.Config
 	shown    []string // whatever a person has seen
+
+	mu    sync.Mutex
+	asked []string // for days, as "from to"
 }
 
 // A world is what differs between rigs.
@@ -91,6 +94,36 @@ func distinct(t *testing.T) *simulate.Life {
 	return l
 }
 
+// strolls is a life of three walks a day at a steady pace, which takes tests little time.
+func strolls(t *testing.T) *simulate.Life {
+	t.Helper()
+	const days = 9
+	steps := make([]uint8, days*24*60)
+	for d := range days {
+		for i, start := range []int{7*60 + 50, 12*60 + 31, 17*60 + 5} {
+			for m := range 12 + d + 3*i {
+				steps[d*24*60+start+m] = uint8(85 + (d+m/3)%30) // some minutes repeat the one before
+			}
+		}
+		steps[d*24*60+10*60+d], steps[d*24*60+22*60+5] = uint8(1+d), 12
+	}
+	l, err := simulate.NewLife(steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// recorded is the life of a real person.
+func recorded(t *testing.T) *simulate.Life {
+	t.Helper()
+	l, err := simulate.Volunteer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // newRig returns a rig that is not connected yet.
 func newRig(t *testing.T, w world) *rig {
 	t.Helper()
@@ -99,11 +132,7 @@ func newRig(t *testing.T, w world) *rig {
 	}
 	r := &rig{t: t, now: &clock{t: at(w.now)}, dir: t.TempDir(), log: &bytes.Buffer{}, client: clientID}
 	if w.plan.Life == nil {
-		l, err := simulate.Volunteer()
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.plan.Life = l
+		w.plan.Life = strolls(t)
 	}
 	w.plan.Name, w.plan.Home = "ann", berlin.Home()
 	if w.plan.First == 0 {
@@ -118,7 +147,14 @@ func newRig(t *testing.T, w world) *rig {
 	o.RedirectURLs = []string{polar.Defaults().RedirectURL}
 	r.service = polarsim.New(o)
 	r.service.Add(r.person)
-	server := httptest.NewServer(r.service)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if from := q.URL.Query().Get("from"); from != "" {
+			r.mu.Lock()
+			r.asked = append(r.asked, from+" "+q.URL.Query().Get("to"))
+			r.mu.Unlock()
+		}
+		r.service.ServeHTTP(w, q)
+	}))
 	t.Cleanup(server.Close)
 	r.url = server.URL
 	r.open()
@@ -232,6 +268,13 @@ func (r *rig) live(until time.Time) {
 	}
 }
 
+// jump polls at an instant, as after a machine has slept.
+func (r *rig) jump(to time.Time) {
+	r.t.Helper()
+	r.now.set(to)
+	r.poll()
+}
+
 // backfill backfills all there is, and lets some time go by between two rounds.
 func (r *rig) backfill(pause time.Duration) {
 	r.t.Helper()
@@ -263,6 +306,31 @@ func (r *rig) requests() (n int) {
 		n += k
 	}
 	return n
+}
+
+// since returns the requests of each kind that were made since some were.
+func (r *rig) since(before map[string]int) map[string]int {
+	out := map[string]int{}
+	for what, n := range r.service.Requests() {
+		if n > before[what] {
+			out[what] = n - before[what]
+		}
+	}
+	return out
+}
+
+// questions returns what days were asked for since it was last called.
+func (r *rig) questions() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.asked
+	r.asked = nil
+	return out
+}
+
+// all is the time of which there can be anything.
+func (r *rig) all() walking.Window {
+	return walking.Window{Start: at("2020-01-01T00:00:00Z"), End: r.now.Now()}
 }
 
 // stored returns what is stored in w: steps by minute, and sessions.

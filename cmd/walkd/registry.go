@@ -12,6 +12,8 @@ import (
 	"github.com/walkd/walkd/internal/ingest/csvfile"
 	"github.com/walkd/walkd/internal/ingest/fitabase"
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
+	"github.com/walkd/walkd/internal/ingest/polar"
+	"github.com/walkd/walkd/internal/ingest/withings"
 	"github.com/walkd/walkd/internal/notify"
 	logline "github.com/walkd/walkd/internal/notify/log"
 	"github.com/walkd/walkd/internal/notify/ntfy"
@@ -34,6 +36,8 @@ func kinds() config.Kinds {
 	k := config.Kinds{
 		Sources: config.Makers{
 			"google-health": func() any { return googlehealth.Defaults() },
+			"polar":         func() any { return polar.Defaults() },
+			"withings":      func() any { return withings.Defaults() },
 		},
 		Channels: config.Makers{
 			"log":  func() any { return &logSettings{} },

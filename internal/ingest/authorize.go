@@ -46,6 +46,7 @@ type Token struct {
 	// Ends is when the grant itself ends whatever is refreshed; zero if it does not.
 	Ends   time.Time
 	Scopes []string // granted; nil if the provider does not tell
-	// Account is the provider's own name of the account, where a later request needs it; no secret.
+	// Account is the provider's name of the account, where a later request needs it; "" if it is not known. It is no
+	// secret.
 	Account string
 }

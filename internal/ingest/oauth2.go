@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,6 +29,8 @@ type OAuth2 struct {
 	Service string
 	// NoPKCE leaves PKCE out, for providers that do not document it and could refuse what they do not know.
 	NoPKCE bool
+	// AccountField is the field in which the provider tells Token.Account with a token; "" if it does not.
+	AccountField string
 	// Wall returns the time on the wall, from which the provider's lifetimes count; the system's clock if nil.
 	Wall func() time.Time
 }
@@ -115,7 +118,10 @@ func (o *OAuth2) config() *oauth2.Config {
 func (o *OAuth2) token(got *oauth2.Token, before Token, asked time.Time) Token {
 	t := Token{
 		Access: got.AccessToken, Refresh: cmp.Or(got.RefreshToken, before.Refresh),
-		Ends: before.Ends, Scopes: before.Scopes,
+		Ends: before.Ends, Scopes: before.Scopes, Account: before.Account,
+	}
+	if o.AccountField != "" {
+		t.Account = cmp.Or(account(got.Extra(o.AccountField)), before.Account)
 	}
 	if s := cmp.Or(got.ExpiresIn, seconds(got.Extra("expires_in"))); s > 0 {
 		t.Expiry = asked.Add(time.Duration(s) * time.Second).UTC()
@@ -127,6 +133,20 @@ func (o *OAuth2) token(got *oauth2.Token, before Token, asked time.Time) Token {
 		t.Scopes = strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' || r == ',' })
 	}
 	return t
+}
+
+// account returns the name of an account that came as a number or as text; "" if it is neither. Beyond 2^53 package json
+// has rounded a number to that of another account.
+func account(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 {
+			return strconv.FormatFloat(v, 'f', 0, 64)
+		}
+	}
+	return ""
 }
 
 // seconds returns a lifetime that came as a number or as text; zero if it is neither, and at most 68 years.

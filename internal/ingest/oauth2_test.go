@@ -90,6 +90,34 @@ func TestOAuth2(t *testing.T) {
 	}
 }
 
+// The name of the account comes with a token, and stays if a later answer does not tell it.
+func TestOAuth2Account(t *testing.T) {
+	for told, want := range map[string]string{
+		`,"user":10579`: "10579", `,"user":"a-b"`: "a-b", `,"user":9007199254740992`: "9007199254740992", `,"user":null`: "",
+		`,"user":1.5`: "", `,"user":1e300`: "", `,"user":{}`: "", ``: "",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"access_token":"A1"`+told+`}`)
+		}))
+		o := &ingest.OAuth2{
+			Config: oauth2.Config{ClientID: "app", Endpoint: oauth2.Endpoint{TokenURL: srv.URL}}, AccountField: "user",
+		}
+		got, err := o.Exchange(t.Context(), srv.Client(), ingest.Consent{}, "the-code")
+		if err != nil || got.Account != want {
+			t.Errorf("%s: account %q, error %v, want %q", told, got.Account, err, want)
+		}
+		got, err = o.Refresh(t.Context(), srv.Client(), ingest.Token{Refresh: "R", Account: "before"})
+		if want == "" {
+			want = "before"
+		}
+		if err != nil || got.Account != want {
+			t.Errorf("%s: account %q after a renewal, error %v, want %q", told, got.Account, err, want)
+		}
+		srv.Close()
+	}
+}
+
 func TestOAuth2Errors(t *testing.T) {
 	tests := []struct {
 		name         string

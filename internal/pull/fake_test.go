@@ -82,6 +82,7 @@ type service struct {
 
 	mu       sync.Mutex
 	rotate   bool                                          // refresh tokens hold once
+	polite   bool                                          // access tokens are refused with the status 200
 	life     time.Duration                                 // of access tokens
 	ends     time.Duration                                 // of grants, if they end by themselves
 	scope    string                                        // granted
@@ -204,7 +205,9 @@ func (s *service) api(f func(r *http.Request) any) http.HandlerFunc {
 		maps.Copy(w.Header(), s.headers)
 		w.Header().Set("Content-Type", "application/json")
 		if !s.wall.Now().Before(s.access[access]) {
-			w.WriteHeader(http.StatusUnauthorized)
+			if !s.polite {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
 			_, _ = io.WriteString(w, `{"error":"`+access+`"}`)
 			return
 		}
@@ -324,6 +327,19 @@ func newMinutelyAt(s *service, base, name string) *minutely {
 
 func (p *minutely) Spec() ingest.Spec                   { return p.spec }
 func (p *minutely) Source(c *http.Client) ingest.Source { return &minutelySource{p, c} }
+
+// polite is a minutely whose service refuses access tokens with the status 200.
+type polite struct{ *minutely }
+
+// Refused implements ingest.Refuser.
+func (p polite) Refused(resp *http.Response) bool {
+	body, err := io.ReadAll(resp.Body)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{bytes.NewReader(body), resp.Body}
+	return err == nil && bytes.HasPrefix(body, []byte(`{"error"`))
+}
 
 type minutelySource struct {
 	p *minutely
@@ -549,6 +565,13 @@ func one(kind string, p ingest.Provider) []pull.Config {
 
 func minutelyRig(t testing.TB) *rig {
 	return newRig(t, noon, func(s *service) []pull.Config { return one("minutely", newMinutely(s, "watch")) })
+}
+
+func politeRig(t testing.TB) *rig {
+	return newRig(t, noon, func(s *service) []pull.Config {
+		s.polite = true
+		return one("polite", polite{newMinutely(s, "watch")})
+	})
 }
 
 func oddRig(t testing.TB) *rig {

@@ -44,7 +44,7 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := b.next.RoundTrip(authorized(req, access))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.Body != nil && req.GetBody == nil {
+	if err != nil || !b.refused(resp) || req.Body != nil && req.GetBody == nil {
 		return resp, err
 	}
 	discard(resp)
@@ -61,13 +61,23 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err = b.next.RoundTrip(authorized(again, access))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+	if err != nil || !b.refused(resp) {
 		return resp, err
 	}
 	discard(resp)
 	f := failf(ingest.Auth, "%s refuses access that it has only just given", b.account.spec.Service)
 	f.told.Status = http.StatusUnauthorized
 	return nil, f
+}
+
+// refused reports whether an answer refuses the access token: by its status, or in the way of the provider. Some say so
+// in an answer that is fine to HTTP.
+func (b bearer) refused(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusOK {
+		return resp.StatusCode == http.StatusUnauthorized
+	}
+	refuser, ok := b.account.Provider.(ingest.Refuser)
+	return ok && refuser.Refused(resp)
 }
 
 func authorized(req *http.Request, access string) *http.Request {

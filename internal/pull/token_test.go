@@ -80,37 +80,44 @@ func TestOneRenewalAtATime(t *testing.T) {
 	}
 }
 
-// A token that the service takes back early is renewed once and the request made again, with its body.
+// A token that the service takes back early is renewed once and the request made again, with its body, in whichever way
+// it is refused.
 func TestRefusedToken(t *testing.T) {
-	r := begun(t, minutelyRig)
-	r.service.lock(func() { clear(r.service.access) })
-	r.later(time.Hour - 2*time.Minute)
-	if s := r.state(); s.Problem != nil {
-		t.Errorf("%+v", s.Problem)
-	}
-	if n := r.service.count("/token"); n != 1 {
-		t.Errorf("%d renewals, want 1", n)
-	}
-	// One that refuses even a new token may be in trouble for a while. It needs the person only if that lasts, and is not
-	// asked again and again.
-	r.service.lock(func() { r.service.life = -time.Hour; clear(r.service.access) })
-	r.later(time.Hour)
-	if s := r.state(); s.Phase != pull.Failing {
-		t.Errorf("%+v %+v", s, s.Problem)
-	}
-	if n := r.service.count("/"); n > 4 {
-		t.Errorf("%d requests, want a renewal and a second try of one", n)
-	}
-	for range 4 {
-		r.later(2 * time.Hour)
-	}
-	if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
-		t.Errorf("%+v %+v", s, s.Problem)
-	}
-	r.service.lock(func() { r.service.life = time.Hour })
-	r.later(2 * time.Hour)
-	if s := r.state(); s.Phase != pull.NeedsConsent {
-		t.Errorf("%+v, though nobody has connected it again", s)
+	for name, start := range map[string]func(testing.TB) *rig{"by the status": minutelyRig, "in an answer": politeRig} {
+		t.Run(name, func(t *testing.T) {
+			r := begun(t, start)
+			r.service.walk(noon.Add(30*time.Minute), 10, 100)
+			r.service.lock(func() { clear(r.service.access) })
+			r.later(time.Hour - 2*time.Minute)
+			if s := r.state(); s.Problem != nil {
+				t.Errorf("%+v", s.Problem)
+			}
+			r.same()
+			if n := r.service.count("/token"); n != 1 {
+				t.Errorf("%d renewals, want 1", n)
+			}
+			// One that refuses even a new token may be in trouble for a while. It needs the person only if that lasts, and is
+			// not asked again and again.
+			r.service.lock(func() { r.service.life = -time.Hour; clear(r.service.access) })
+			r.later(time.Hour)
+			if s := r.state(); s.Phase != pull.Failing {
+				t.Errorf("%+v %+v", s, s.Problem)
+			}
+			if n := r.service.count("/"); n > 4 {
+				t.Errorf("%d requests, want a renewal and a second try of one", n)
+			}
+			for range 4 {
+				r.later(2 * time.Hour)
+			}
+			if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
+				t.Errorf("%+v %+v", s, s.Problem)
+			}
+			r.service.lock(func() { r.service.life = time.Hour })
+			r.later(2 * time.Hour)
+			if s := r.state(); s.Phase != pull.NeedsConsent {
+				t.Errorf("%+v, though nobody has connected it again", s)
+			}
+		})
 	}
 }
 

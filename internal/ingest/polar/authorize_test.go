@@ -54,7 +54,7 @@ func TestExchange(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if d := diff(ingest.Token{Access: "the-token"}, token); d != "" {
+		if d := diff(ingest.Token{Access: "the-token", Account: "10579"}, token); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 		if len(s.asked) != 1+tries {
@@ -159,41 +159,57 @@ func TestExchangeRefused(t *testing.T) {
 	}
 }
 
-// A token that is refused once is asked about again before the person is.
+// There is nothing to renew. With the status the engine knows that it may ask again before the person has to.
 func TestRefresh(t *testing.T) {
-	before := ingest.Token{Access: "the-token"}
+	s := newScript(t, nil)
+	token, err := newProvider(t).Refresh(t.Context(), clientOf(s), ingest.Token{Access: "the-token"})
+	var e *ingest.Error
+	if !errors.As(err, &e) || e.Class != ingest.Auth || e.Status != http.StatusUnauthorized ||
+		e.Remedy != ingest.ConnectAgain || len(s.asked) != 0 || diff(ingest.Token{}, token) != "" {
+		t.Errorf("%+v, %v, %v", token, err, s.questions())
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	const user = usersPath + "/10579"
 	for _, test := range []struct {
-		name   string
-		answer answer
-		class  ingest.Class // "" if the token holds
+		name         string
+		account      string
+		answer       answer
+		class        ingest.Class // "" if it is ended
+		text, remedy string
 	}{
-		{"it holds", ok("[]"), ""},
-		{"nothing is there", answer{status: 204}, ""},
-		{"consents are missing", answer{status: 403, body: "{}"}, ""},
-		{"withdrawn", answer{status: 401, body: "{}"}, ingest.Auth},
-		{"trouble", answer{status: 500}, ingest.Transient},
-		{"too many", answer{status: 429}, ingest.Throttled},
-		{"a login page", answer{status: 401, body: "\n<html>"}, ingest.Transient},
+		{"ended", "10579", answer{status: 204}, "", "", ""},
+		{"ended with words", "10579", ok("{}"), "", "", ""},
+		{"ended before", "10579", answer{status: 401, body: `{"error":{}}`}, "", "", ""},
+		{"a login page", "10579", answer{status: 401, body: "<html>"}, ingest.Transient, "web page", ""},
+		{"another user", "10579", answer{status: 403, body: "{}"}, ingest.Permanent, "403", "end it yourself"},
+		{"no such user", "10579", answer{status: 404}, ingest.Permanent, "404", "end it yourself"},
+		{"trouble", "10579", answer{status: 503}, ingest.Transient, "503", ""},
+		{"too many", "10579", answer{status: 429}, ingest.Throttled, "429", ""},
+		{"from before the account was kept", "", answer{}, ingest.Permanent, "which user", "end it yourself: sign in at https://flow.polar.com"},
 	} {
-		s := newScript(t, map[string][]answer{exercisesPath: {test.answer}})
-		token, err := newProvider(t).Refresh(t.Context(), clientOf(s), before)
+		s := newScript(t, map[string][]answer{user: {test.answer}})
+		err := newProvider(t).Revoke(t.Context(), clientOf(s), ingest.Token{Access: "the-token", Account: test.account})
 		var e *ingest.Error
-		errors.As(err, &e)
-		switch {
-		case test.class == "" && (err != nil || diff(before, token) != ""):
-			t.Errorf("%s: %+v, %v", test.name, token, err)
-		case test.class != "" && (e == nil || e.Class != test.class):
-			t.Errorf("%s: %v, want an error of the class %s", test.name, err, test.class)
-		case test.class == ingest.Auth && (e.Remedy != ingest.ConnectAgain || !strings.Contains(err.Error(), "withdrawn")):
+		if errors.As(err, &e) != (test.class != "") || test.class == "" && err != nil {
 			t.Errorf("%s: %v", test.name, err)
+		} else if e != nil && (e.Class != test.class || !strings.HasPrefix(e.Remedy, test.remedy) || !strings.Contains(err.Error(), test.text)) {
+			t.Errorf("%s: %#v %v", test.name, e, err)
 		}
-		if q := s.asked[0]; len(s.asked) != 1 || q.Header.Get("Authorization") != "Bearer the-token" {
-			t.Errorf("%s: %v %v", test.name, s.questions(), q.Header)
+		if test.account == "" {
+			if len(s.asked) > 0 {
+				t.Errorf("%s: asked %v", test.name, s.questions())
+			}
+			continue
+		}
+		if q := s.asked[0]; len(s.asked) != 1 || q.Method != http.MethodDelete || q.Header.Get("Authorization") != "Bearer the-token" {
+			t.Errorf("%s: %v, %s %v", test.name, s.questions(), q.Method, q.Header)
 		}
 	}
-	s := newScript(t, map[string][]answer{exercisesPath: {{lost: true}}})
-	if _, err := newProvider(t).Refresh(t.Context(), clientOf(s), before); !errors.Is(err, errLost) {
-		t.Errorf("%v", err)
+	s := newScript(t, map[string][]answer{user: {{lost: true}}})
+	if err := newProvider(t).Revoke(t.Context(), clientOf(s), ingest.Token{Access: "the-token", Account: "10579"}); !errors.Is(err, errLost) {
+		t.Errorf("lost: %v", err)
 	}
 }
 

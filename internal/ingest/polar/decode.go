@@ -43,6 +43,8 @@ type (
 		Duration          string `json:"duration"`
 		Sport             string `json:"sport"`
 		DetailedSportInfo string `json:"detailed_sport_info"`
+		UploadTime        string `json:"upload_time"` // always of the same form, and in UTC
+		Device            string `json:"device"`
 	}
 )
 
@@ -54,7 +56,7 @@ func (e *exercise) UnmarshalJSON(b []byte) error {
 	}
 	for name, to := range map[string]any{
 		"start_time": &e.StartTime, "start_time_utc_offset": &e.StartOffset, "duration": &e.Duration, "sport": &e.Sport,
-		"detailed_sport_info": &e.DetailedSportInfo,
+		"detailed_sport_info": &e.DetailedSportInfo, "upload_time": &e.UploadTime, "device": &e.Device,
 	} {
 		value, ok := fields[name]
 		if !ok {

@@ -11,8 +11,8 @@
 //
 // Minutes are never changed to fit a total. What the total holds beyond them is kept as well: as a record of no length,
 // which counts its steps and no walking, if it is up to a quarter of the day, and else as a record of the whole day, of
-// which the merge takes what the minutes do not hold. A total below the minutes changes nothing. A day whose
-// total is more than 5 % off is logged, once it is over.
+// which the merge takes what the minutes do not hold. A total below the minutes changes nothing. The totals of days that
+// are over go with the records, to be compared.
 //
 // # Time
 //

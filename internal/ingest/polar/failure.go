@@ -44,21 +44,15 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// whole returns how long it takes until no limit is used up any more, as far as the headers tell.
-func whole(h http.Header) time.Duration {
-	var most, least time.Duration
+// whole returns how long it takes until no limit is used up any more, as far as the headers tell; zero if they say that
+// none is.
+func whole(h http.Header) (wait time.Duration) {
 	for _, a := range allowance(h) {
 		if a.Left == 0 {
-			most = max(most, a.Reset)
-		}
-		if least == 0 || a.Reset < least {
-			least = a.Reset
+			wait = max(wait, a.Reset)
 		}
 	}
-	if most == 0 {
-		return least
-	}
-	return most
+	return wait
 }
 
 // answeredAt returns the time on the wall at which an answer was made, as far as it tells.

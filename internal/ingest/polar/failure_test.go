@@ -36,7 +36,7 @@ func TestFailures(t *testing.T) {
 		{"405", answer{status: 405}, ingest.Permanent, 0, "update walkd", "405"},
 		{"429", answer{status: 429, header: limits}, ingest.Throttled, 7 * time.Minute, "", "429"},
 		{"429 for both limits", answer{status: 429, header: both}, ingest.Throttled, 80000 * time.Second, "", "429"},
-		{"429 for none", answer{status: 429, header: none}, ingest.Throttled, 7 * time.Minute, "", "429"},
+		{"429 for none", answer{status: 429, header: none}, ingest.Throttled, 0, "", "429"},
 		{"429 without a word", answer{status: 429}, ingest.Throttled, 0, "", "429"},
 		{"429 for a time", answer{status: 429, header: map[string]string{"Retry-After": "9"}}, ingest.Throttled, 9 * time.Second, "", "429"},
 		{"408", answer{status: 408}, ingest.Transient, 0, "", "408"},

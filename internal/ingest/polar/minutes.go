@@ -138,13 +138,14 @@ type day struct {
 	records    []walking.Record // of the minutes with steps, in order
 	rest       *walking.Record  // what the total holds beyond them
 	total, sum float64          // of the day and of the minutes
+	told       bool             // whether there is a total
 	known      time.Time        // up to when the device has synced for sure
 	unworn     []walking.Window
 }
 
 // day reads an activity.
 func (a *activity) day(z walking.Timeline, now time.Time) (*day, error) {
-	d := &day{total: max(0, a.Steps.v)}
+	d := &day{total: max(0, a.Steps.v), told: a.Steps.told && a.Steps.v >= 0}
 	var (
 		told   []stepSample
 		length = minute
@@ -182,7 +183,7 @@ func (a *activity) day(z walking.Timeline, now time.Time) (*day, error) {
 	if a.Samples != nil && a.Samples.Steps != nil && a.Samples.Steps.TotalSteps.v > 0 {
 		goal = a.Samples.Steps.TotalSteps.v
 		if d.total == 0 {
-			d.total = goal
+			d.total, d.told = goal, true
 		}
 	}
 	d.sum = fill(counts, goal)
@@ -315,10 +316,4 @@ func (d *day) keep(start, end, now time.Time, over bool, counts []count) {
 	default:
 		d.rest = &walking.Record{Start: start, Steps: rest}
 	}
-}
-
-// off reports whether the total of the day is more than 5 % from the sum of its minutes.
-func (d *day) off() bool {
-	const tolerated = 0.05
-	return d.total > 0 && max(d.total-d.sum, d.sum-d.total) > tolerated*d.total
 }

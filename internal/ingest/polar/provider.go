@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,16 +41,16 @@ type Provider struct {
 	log    *slog.Logger
 
 	mu     sync.Mutex
-	said   map[walking.Day][2]float64 // days that were logged for their total: it and the sum of the minutes
-	listed time.Time                  // start of the oldest exercise that was ever listed; zero if none was
+	listed time.Time // start of the oldest exercise that was ever listed; zero if none was
 }
 
 var (
 	_ ingest.Authorizer = (*Provider)(nil)
 	_ ingest.Provider   = (*Provider)(nil)
+	_ ingest.Revoker    = (*Provider)(nil)
 )
 
-// LogTo sets where to tell of data that cannot be. It is to be called before Source.
+// LogTo sets where to tell of data that is left out because it cannot be. It is to be called before Source.
 func (p *Provider) LogTo(l *slog.Logger) { p.log = l }
 
 // Spec says how Polar wants to be asked.
@@ -126,7 +127,7 @@ func (p *Provider) Exchange(
 	if err := p.register(ctx, client, t.Access); err != nil {
 		return ingest.Token{}, err
 	}
-	return ingest.Token{Access: t.Access}, nil
+	return ingest.Token{Access: t.Access, Account: t.Account}, nil
 }
 
 // acceptJSON asks for JSON, as Polar documents it for its token endpoint.
@@ -208,45 +209,48 @@ func registered(resp *http.Response, begin func()) (again bool, err error) {
 	return false, err
 }
 
-// Refresh implements ingest.Authorizer. There is nothing to renew. It is called when Polar has refused the token, and
-// asks once more: a single refusal is not worth to bother the person for.
-func (p *Provider) Refresh(ctx context.Context, client *http.Client, t ingest.Token) (ingest.Token, error) {
-	s := &source{p: p, client: &http.Client{
-		Transport: withToken{client.Transport, t.Access}, CheckRedirect: client.CheckRedirect, Timeout: client.Timeout,
-	}}
-	resp, err := s.ask(ctx, exercisesPath, nil)
+// Refresh implements ingest.Authorizer. There is nothing to renew: it is called when Polar has refused the token, and
+// says so.
+func (p *Provider) Refresh(context.Context, *http.Client, ingest.Token) (ingest.Token, error) {
+	return ingest.Token{}, &ingest.Error{
+		Class: ingest.Auth, Status: http.StatusUnauthorized, Remedy: ingest.ConnectAgain,
+		Err: fmt.Errorf("%s refuses access: the consent was withdrawn or has ended", service),
+	}
+}
+
+// Revoke implements ingest.Revoker. The person is no user of the client any more, which ends the access as well.
+func (p *Provider) Revoke(ctx context.Context, client *http.Client, t ingest.Token) error {
+	if t.Account == "" {
+		return byHand(errors.New("walkd was not told which user of Polar this consent is of"))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, p.api+usersPath+"/"+url.PathEscape(t.Account), nil)
 	if err != nil {
-		return ingest.Token{}, err
+		return fmt.Errorf("polar: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+t.Access)
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("polar: %w", err)
 	}
 	defer resp.Body.Close()
-	if err = refusal(resp); err == nil {
-		return t, nil
-	}
+	err = refusal(resp)
 	var told *ingest.Error
-	if errors.As(err, &told) {
-		switch told.Status {
-		case http.StatusUnauthorized:
-			told.Err = fmt.Errorf("%s: the consent was withdrawn or has ended (%w)", service, told.Err)
-		case http.StatusForbidden:
-			return t, nil // the token is not what is wrong
-		}
+	switch {
+	case !errors.As(err, &told), told.Class == ingest.Transient, told.Class == ingest.Throttled:
+		return err
+	case told.Status == http.StatusUnauthorized: // there is nothing left to end
+		return nil
 	}
-	return ingest.Token{}, err
+	return byHand(told.Err)
 }
 
-// withToken adds an access token to each request.
-type withToken struct {
-	next  http.RoundTripper
-	token string
-}
-
-func (b withToken) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+b.token)
-	if b.next == nil {
-		b.next = http.DefaultTransport
+// byHand is the failure to end a consent that only the person can end now.
+func byHand(err error) error {
+	return &ingest.Error{
+		Class: ingest.Permanent, Remedy: "end it yourself: sign in at https://flow.polar.com, and remove walkd's client from " +
+			"the partners in the settings",
+		Err: fmt.Errorf("%s: the consent could not be ended: %w", service, err),
 	}
-	return b.next.RoundTrip(req)
 }
 
 // Application implements ingest.Authorizer.

@@ -89,8 +89,9 @@ func (s *Settings) Provider(source string) ingest.Provider {
 		source: source,
 		api:    strings.TrimRight(s.APIURL, "/"),
 		oauth: ingest.OAuth2{
-			Service: service,
-			NoPKCE:  true,
+			Service:      service,
+			NoPKCE:       true,
+			AccountField: "x_user_id",
 			Config: oauth2.Config{
 				ClientID: s.ClientID, ClientSecret: s.ClientSecret, RedirectURL: s.RedirectURL,
 				Scopes:   []string{"accesslink.read_all"},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -29,7 +30,10 @@ type source struct {
 	client *http.Client
 }
 
-var _ ingest.Source = (*source)(nil)
+var (
+	_ ingest.Source    = (*source)(nil)
+	_ ingest.Describer = (*source)(nil)
+)
 
 // Fetch returns the minutes in r.Window with steps, the times unworn, and the exercises if they are wanted, as far as
 // Polar keeps them: a year and 30 days. What is older is not asked for. It covers the days that Polar tells of, and the
@@ -66,14 +70,19 @@ func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request,
 		if d.date < first || d.date > last {
 			continue
 		}
-		s.compare(ctx, d, r)
 		if d.known.After(stream.SyncedThrough) {
 			stream.SyncedThrough = d.known
 		}
+		whole := d.told && d.date < r.Zones.Day(r.Now)
 		for _, span := range r.Zones.Spans(d.date) {
-			if w, ok := within(span, r.Window); ok {
+			w, ok := within(span, r.Window)
+			if ok {
 				b.Covers = append(b.Covers, ingest.Cover{StreamKey: stream.StreamKey, Window: w, Part: ingest.RecordsOnly})
 			}
+			whole = whole && w == span
+		}
+		if whole {
+			b.Totals = append(b.Totals, ingest.Total{Day: d.date, Steps: d.total})
 		}
 		if d.rest != nil {
 			d.add(*d.rest)
@@ -197,6 +206,33 @@ func (s *source) listed(sessions []walking.Session) time.Time {
 	return s.p.listed
 }
 
+// Describe returns the devices with which exercises were recorded that Polar lists: those of the last 30 days. It knows
+// of no others, and not when they have synced.
+func (s *source) Describe(ctx context.Context) (ingest.Description, error) {
+	var told list[exercise]
+	if err := s.list(ctx, exercisesPath, nil, &told, &told.told); err != nil {
+		return ingest.Description{}, err
+	}
+	slices.SortStableFunc(told.items, func(a, b exercise) int { return cmp.Compare(b.UploadTime, a.UploadTime) })
+	var d ingest.Description
+	for _, x := range told.items {
+		one := ingest.Device{Name: x.Device}
+		if countsSteps(x.Device) && !slices.Contains(d.Devices, one) {
+			d.Devices = append(d.Devices, one)
+		}
+	}
+	return d, nil
+}
+
+// countsSteps reports whether a device may be one that is worn all day. Polar's apps and heart rate sensors are not.
+func countsSteps(device string) bool {
+	switch strings.TrimPrefix(device, "Polar ") {
+	case "", "Beat", "Flow", "H6", "H7", "H9", "H10", "OH1", "OH1+", "Verity Sense":
+		return false
+	}
+	return true
+}
+
 // ask sends a question.
 func (s *source) ask(ctx context.Context, path string, q url.Values) (*http.Response, error) {
 	address := s.p.api + path
@@ -247,27 +283,6 @@ func (s *source) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return s.p.log
-}
-
-// compare logs a day that is over and whose total is not that of its minutes, once.
-func (s *source) compare(ctx context.Context, d *day, r ingest.Request) {
-	if !d.off() || d.date >= r.Zones.Day(r.Now) {
-		return
-	}
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	is := [2]float64{d.total, d.sum}
-	if s.p.said[d.date] == is {
-		return
-	}
-	if s.p.said == nil || len(s.p.said) > 2*oldestDay {
-		s.p.said = map[walking.Day][2]float64{}
-	}
-	s.p.said[d.date] = is
-	s.log().WarnContext(ctx, "the total of a day is not that of its minutes", "day", d.date.String(),
-		"beyond_percent", int(100*(d.total-d.sum)/d.total))
-	s.log().DebugContext(ctx, "the total of a day is not that of its minutes", "day", d.date.String(),
-		"total", d.total, "minutes", d.sum)
 }
 
 // leftOver counts what is left out of an answer, since it cannot be.

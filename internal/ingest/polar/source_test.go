@@ -1,6 +1,7 @@
 package polar_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -66,79 +67,104 @@ func TestMinutes(t *testing.T) {
 // Nothing is lost where the minutes are not what the total says.
 func TestTotals(t *testing.T) {
 	const d = "2026-11-18"
-	warned := func(percent int) string {
-		return fmt.Sprintf("level=WARN msg=\"the total of a day is not that of its minutes\" day=2026-11-18 beyond_percent=%d\n",
-			percent)
-	}
 	for _, test := range []struct {
 		name, body string
 		want       []string
-		log        string
+		total      float64
 	}{
 		{
 			"a little is missing", dayJSON(d, 103, "08:00 60", "08:01 40", "08:02 0"),
 			[]string{"18T08:00 60", "18T08:01 40", "18T08:02 0s 3"},
-			"",
+			103,
 		},
 		{
 			"some is missing", dayJSON(d, 120, "08:00 60", "08:01 40", "08:02 0"),
 			[]string{"18T08:00 60", "18T08:01 40", "18T08:02 0s 20"},
-			warned(16),
+			120,
 		},
 		{
 			"most is missing", dayJSON(d, 1000, "08:00 60", "08:01 40", "08:02 0"),
 			[]string{"18T00:00 23h59m59s 1000", "18T08:00 60", "18T08:01 40"},
-			warned(90),
+			1000,
 		},
 		{
 			"the minutes are missing", strings.Replace(dayJSON(d, 1000), `"samples":{"date"`, `"other":{"date"`, 1),
 			[]string{"18T00:00 23h59m59s 1000"},
-			warned(100),
+			1000,
 		},
 		{
 			"the total is too small", dayJSON(d, 50, "08:00 60", "08:03 40", "08:04 0"),
 			[]string{"18T08:00 60", "18T08:03 40"},
-			warned(-100),
+			50,
 		},
 		{
 			"the day has more than its samples", strings.Replace(dayJSON(d, 180, "08:00 60", "08:03 0"), `"steps":180`, `"steps":190`, 1),
 			[]string{"18T08:00 60", "18T08:01 60", "18T08:02 60", "18T08:03 0s 10"},
-			warned(5),
+			190,
 		},
 		{
 			"the samples tell no total", strings.Replace(dayJSON(d, 180, "08:00 60", "08:03 0"), `"total_steps":180`, `"total_steps":0`, 1),
 			[]string{"18T08:00 60", "18T08:01 60", "18T08:02 60"},
-			"",
+			180,
 		},
 		{
 			"the day tells no total", strings.Replace(dayJSON(d, 180, "08:00 60", "08:03 0"), `"steps":180`, `"steps":null`, 1),
 			[]string{"18T08:00 60", "18T08:01 60", "18T08:02 60"},
-			"",
+			180,
 		},
 		{
 			"the interval is none", strings.Replace(dayJSON(d, 180, "08:00 60", "08:03 0"), `:60000`, `:0`, 1),
 			[]string{"18T08:00 60", "18T08:01 60", "18T08:02 60"},
-			"",
+			180,
 		},
 		{
 			"five minutes", strings.Replace(dayJSON(d, 180, "08:00 60", "08:15 0"), `:60000`, `:"300000"`, 1),
 			[]string{"18T08:00 5m0s 60", "18T08:05 5m0s 60", "18T08:10 5m0s 60"},
-			"",
+			180,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newScript(t, map[string][]answer{activitiesPath: {ok("[" + test.body + "]")}})
-			b, log, err := s.fetch(request(utc, d, d))
+			b, _, err := s.fetch(request(utc, d, d))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if d := diff(test.want, lines(b)); d != "" {
 				t.Errorf("records (-want +got):\n%s", d)
 			}
-			if d := diff(test.log, log); d != "" {
-				t.Errorf("log (-want +got):\n%s", d)
+			if d := diff([]ingest.Total{{Day: date(d), Steps: test.total}}, b.Totals); d != "" {
+				t.Errorf("totals (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// Only the totals of days that are over, and all of whose minutes are there, can be compared.
+func TestTotalsOfWholeDays(t *testing.T) {
+	days := "[" + dayJSON("2026-11-17", 7, "08:00 7", "08:01 0") + "," + dayJSON("2026-11-18", 0, "08:00 0") + "," +
+		strings.ReplaceAll(dayJSON("2026-11-19", 5, "08:00 5", "08:01 0"), `steps":5,"samples`, `steps":null,"samples`) + "," +
+		dayJSON("2026-11-20", 9, "08:00 9", "08:01 0") + "]"
+	days = strings.Replace(days, `"total_steps":5`, `"total_steps":null`, 1)
+	for name, test := range map[string]struct {
+		from, to, now string
+		want          []ingest.Total
+	}{
+		"four days": {"2026-11-17T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-21T01:00:00Z", []ingest.Total{
+			{Day: date("2026-11-17"), Steps: 7}, {Day: date("2026-11-18")}, {Day: date("2026-11-20"), Steps: 9},
+		}},
+		"today": {"2026-11-18T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-20T23:00:00Z", []ingest.Total{{Day: date("2026-11-18")}}},
+		"parts": {"2026-11-17T00:01:00Z", "2026-11-20T23:59:00Z", "2026-11-21T01:00:00Z", []ingest.Total{{Day: date("2026-11-18")}}},
+	} {
+		s := newScript(t, map[string][]answer{activitiesPath: {ok(days)}})
+		r := request(utc, "2026-11-17", "2026-11-20")
+		r.Window, r.Now = walking.Window{Start: at(test.from), End: at(test.to)}, at(test.now)
+		b, _, err := s.fetch(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := diff(test.want, b.Totals); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
 	}
 }
 
@@ -487,5 +513,41 @@ func TestExercisesThatWereDeleted(t *testing.T) {
 		if got != want {
 			t.Errorf("answer %d: covers from %q, want %q", i, got, want)
 		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	x := func(uploaded, device string) string {
+		return fmt.Sprintf(`{"start_time":"2026-11-18T08:00:00","duration":"PT1H","upload_time":%q,"device":%q}`, uploaded, device)
+	}
+	for _, test := range []struct {
+		name   string
+		answer answer
+		want   []ingest.Device
+	}{
+		{
+			"several",
+			ok("[" + strings.Join([]string{
+				x("2026-11-02T08:00:00.000Z", "Polar Vantage V3"), x("2026-11-18T09:00:00.000Z", "Polar Ignite 3"),
+				x("2026-11-19T09:00:00.000Z", "Polar H10"), x("2026-11-17T09:00:00.000Z", "Polar Ignite 3"), x("2026-11-20T09:00:00.000Z", ""),
+			}, ",") + "]"),
+			[]ingest.Device{{Name: "Polar Ignite 3"}, {Name: "Polar Vantage V3"}},
+		},
+		{"no exercise", ok("[]"), nil},
+		{"no content", answer{status: 204}, nil},
+	} {
+		s := newScript(t, map[string][]answer{exercisesPath: {test.answer}})
+		d, err := newProvider(t).Source(clientOf(s)).(ingest.Describer).Describe(t.Context())
+		if err != nil || len(s.asked) != 1 {
+			t.Errorf("%s: error %v after %v", test.name, err, s.questions())
+		}
+		if d := diff(test.want, d.Devices); d != "" || len(s.asked) != 1 {
+			t.Errorf("%s (-want +got):\n%s", test.name, d)
+		}
+	}
+	s := newScript(t, map[string][]answer{exercisesPath: {{status: 503}}})
+	var e *ingest.Error
+	if _, err := newProvider(t).Source(clientOf(s)).(ingest.Describer).Describe(t.Context()); !errors.As(err, &e) || e.Class != ingest.Transient {
+		t.Errorf("in trouble: %v", err)
 	}
 }

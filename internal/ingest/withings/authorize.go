@@ -79,8 +79,8 @@ func (p *Provider) Secrets() []string {
 	return []string{p.settings.ClientSecret}
 }
 
-// Refused reports whether an answer of the API refuses the access token, which Withings does with the HTTP status 200.
-// The body can be read afterwards as if it had not been.
+// Refused implements ingest.Refuser: Withings refuses access tokens with the HTTP status 200. The body can be read
+// afterwards as if it had not been.
 func (p *Provider) Refused(resp *http.Response) bool {
 	const most = 1 << 10 // a refusal is short
 	head, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
@@ -113,7 +113,8 @@ func (p *Provider) requestToken(
 	if err != nil {
 		return ingest.Token{}, p.tokenFailure(err, form)
 	}
-	var answer struct { // with a userid that is a string after a consent, and a number after a renewal
+	var answer struct {
+		User    text   `json:"userid"` // a string after a consent, and a number after a renewal
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 		Expires number `json:"expires_in"`
@@ -124,12 +125,21 @@ func (p *Provider) requestToken(
 	}
 	t := ingest.Token{
 		Access: answer.Access, Refresh: cmp.Or(answer.Refresh, before.Refresh), Scopes: before.Scopes,
-		Expiry: asked.Add(cmp.Or(min(answer.Expires.seconds(), refreshLife), accessLife)).UTC(),
+		Expiry:  asked.Add(cmp.Or(min(answer.Expires.seconds(), refreshLife), accessLife)).UTC(),
+		Account: cmp.Or(string(answer.User), before.Account),
 	}
 	if answer.Scope != "" {
 		t.Scopes = strings.FieldsFunc(answer.Scope, func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	return t, nil
+}
+
+// secretRefused is the failure of a question that the client ID and its secret have to prove.
+func secretRefused(told *refusal) error {
+	return &ingest.Error{
+		Class: ingest.Auth, Status: http.StatusOK, Remedy: "check client_id and client_secret in the config",
+		Err: fmt.Errorf("%s: the client ID or its secret is refused (%w)", service, told),
+	}
 }
 
 // refreshLife is how long a refresh token holds that is not used.
@@ -150,7 +160,7 @@ func (p *Provider) tokenFailure(err error, form url.Values) error {
 	words := strings.ToLower(told.text)
 	switch {
 	case strings.Contains(words, "client"):
-		return say("check client_id and client_secret in the config", "the client ID or its secret is refused")
+		return secretRefused(told)
 	case strings.Contains(words, "redirect") || strings.Contains(words, "callback"):
 		return say(fmt.Sprintf("register %s as a callback URL of the application with Withings, to the letter, or set "+
 			"redirect_url in the config to one that is", p.settings.RedirectURL), "the redirect URL is not registered")

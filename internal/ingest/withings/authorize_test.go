@@ -53,7 +53,7 @@ func TestTokens(t *testing.T) {
 		return ok(`{"userid":` + id + `,"access_token":"access","refresh_token":"refresh-2","csrf_token":"x",` +
 			`"token_type":"Bearer"` + more + `}`)
 	}
-	before := &ingest.Token{Access: "old", Refresh: "refresh-1", Scopes: []string{"user.activity"}}
+	before := &ingest.Token{Access: "old", Refresh: "refresh-1", Scopes: []string{"user.activity"}, Account: "7"}
 	both := []string{"user.info", "user.activity"}
 	for _, test := range []struct {
 		name, answer string
@@ -62,15 +62,15 @@ func TestTokens(t *testing.T) {
 	}{
 		{
 			"a code, the user as text", answer(`"363"`, `,"expires_in":10800,"scope":"user.info,user.activity"`), nil,
-			ingest.Token{Access: "access", Refresh: "refresh-2", Expiry: at(noon).Add(3 * time.Hour), Scopes: both},
+			ingest.Token{Access: "access", Refresh: "refresh-2", Expiry: at(noon).Add(3 * time.Hour), Scopes: both, Account: "363"},
 		},
 		{
 			"a renewal, the user as a number", answer(`363`, `,"expires_in":"7200","scope":"user.info,user.activity"`), before,
-			ingest.Token{Access: "access", Refresh: "refresh-2", Expiry: at(noon).Add(2 * time.Hour), Scopes: both},
+			ingest.Token{Access: "access", Refresh: "refresh-2", Expiry: at(noon).Add(2 * time.Hour), Scopes: both, Account: "363"},
 		},
 		{
 			"without what may be missing", ok(`{"access_token":"access"}`), before,
-			ingest.Token{Access: "access", Refresh: "refresh-1", Expiry: at(noon).Add(3 * time.Hour), Scopes: both[1:]},
+			ingest.Token{Access: "access", Refresh: "refresh-1", Expiry: at(noon).Add(3 * time.Hour), Scopes: both[1:], Account: "7"},
 		},
 		{
 			"scopes with spaces", answer(`null`, `,"scope":"user.info, user.activity"`), nil,
@@ -189,5 +189,97 @@ func TestRefused(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(resp.Body); string(rest) != "{" || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("then %q, error %v", rest, err)
+	}
+}
+
+// Signatures as OpenSSL makes them, which are HMAC-SHA256 with the client secret as the key.
+const (
+	nonceSigned  = "6e6eaf8632021228d52ff262233071eb878288ec48266a273f4501d020b02f33" // of "getnonce,9f3b1c,1795172600"
+	revokeSigned = "9efee9019a246a4a5eb587411468fc9404819a19c86a2cbcdc044c38b406c6f9" // of "revoke,9f3b1c,the-nonce"
+)
+
+func TestRevoke(t *testing.T) {
+	refused := func(status int, words string) string {
+		return fmt.Sprintf(`{"status":%d,"body":{},"error":%q}`, status, words)
+	}
+	nonce, renewed := ok(`{"nonce":"the-nonce"}`), ok(`{"access_token":"a","refresh_token":"b"}`)
+	page := "end it yourself: sign in at https://account.withings.com/partner/disconnect_partner/9f3b1c"
+	for _, test := range []struct {
+		name         string
+		account      string
+		answers      map[string][]string
+		class        ingest.Class // "" if it is ended
+		text, remedy string
+		asked        string
+	}{
+		{"ended", "363", map[string][]string{"getnonce": {nonce}, "revoke": {ok(`{}`)}}, "", "", "", "getnonce revoke"},
+		{
+			"ended before", "363",
+			map[string][]string{"getnonce": {nonce}, "revoke": {refused(503, "")}, token: {refused(503, "Invalid Params: invalid refresh_token")}},
+			"", "", "", "getnonce revoke requesttoken",
+		},
+		{
+			"no right to", "363",
+			map[string][]string{"getnonce": {nonce}, "revoke": {refused(2555, "Unauthorized")}, token: {renewed}},
+			ingest.Permanent, "could not be ended: status 2555", page + "?selecteduser=363", "getnonce revoke requesttoken",
+		},
+		{
+			"no right to sign", "363",
+			map[string][]string{"getnonce": {refused(2554, "Not implemented")}, token: {renewed}},
+			ingest.Permanent, "status 2554", page + "?selecteduser=363", "getnonce requesttoken",
+		},
+		{
+			"trouble in between", "363",
+			map[string][]string{"getnonce": {nonce}, "revoke": {refused(277, "")}, token: {refused(522, "Timeout")}},
+			ingest.Permanent, "status 277", page, "getnonce revoke requesttoken",
+		},
+		{
+			"a wrong secret", "363",
+			map[string][]string{"getnonce": {refused(503, "Invalid Params: invalid signature")}},
+			ingest.Auth, "is refused", "check client_id and client_secret", "getnonce",
+		},
+		{
+			"too many", "363",
+			map[string][]string{"getnonce": {refused(601, "Too many requests")}},
+			ingest.Throttled, "too many requests", "", "getnonce",
+		},
+		{"trouble", "363", map[string][]string{"getnonce": {nonce}, "revoke": {refused(522, "")}}, ingest.Transient, "took too long", "", "getnonce revoke"},
+		{"no nonce", "363", map[string][]string{"getnonce": {ok(`{}`)}}, ingest.Transient, "no nonce", "", "getnonce"},
+		{"a web page", "363", map[string][]string{"getnonce": {"<html>"}}, ingest.Transient, "web page", "", "getnonce"},
+		{"from before the account was kept", "", nil, ingest.Permanent, "which user", page, ""},
+	} {
+		s := newScript(t, test.answers)
+		p := providerAt("https://withings.example", &clock{now: at(noon)})
+		err := p.Revoke(t.Context(), &http.Client{Transport: s}, ingest.Token{Access: "a", Refresh: "refresh-1", Account: test.account})
+		var e *ingest.Error
+		if errors.As(err, &e) != (test.class != "") || test.class == "" && err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		} else if e != nil && (e.Class != test.class || !strings.HasPrefix(e.Remedy, test.remedy) || !strings.Contains(err.Error(), test.text)) {
+			t.Errorf("%s: %#v %v", test.name, e, err)
+		}
+		var asked []string
+		for _, f := range s.asked {
+			asked = append(asked, f.Get("action"))
+		}
+		if got := strings.Join(asked, " "); got != test.asked {
+			t.Errorf("%s: asked %q, want %q", test.name, got, test.asked)
+		}
+		if test.name != "ended" {
+			continue
+		}
+		for i, want := range []url.Values{
+			{
+				"path": {"/v2/signature"}, "action": {"getnonce"}, "client_id": {"9f3b1c"}, "timestamp": {"1795172600"},
+				"signature": {nonceSigned},
+			},
+			{
+				"path": {"/v2/oauth2"}, "action": {"revoke"}, "client_id": {"9f3b1c"}, "nonce": {"the-nonce"}, "userid": {"363"},
+				"signature": {revokeSigned},
+			},
+		} {
+			if d := diff(want, s.asked[i]); d != "" {
+				t.Errorf("asked (-want +got):\n%s", d)
+			}
+		}
 	}
 }

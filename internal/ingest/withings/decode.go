@@ -48,10 +48,27 @@ func (v number) instant() time.Time {
 	return time.Unix(int64(v.n), 0).UTC()
 }
 
+// A text comes as one, or as a number; anything else is none.
+type text string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *text) UnmarshalJSON(b []byte) error {
+	*v = ""
+	switch c := b[0]; {
+	case c == '"':
+		return json.Unmarshal(b, (*string)(v))
+	case c == '-', c >= '0' && c <= '9':
+		*v = text(b)
+	}
+	return nil
+}
+
 // What is used of the API's schemas.
 type (
 	deviceJSON struct {
 		Type    string `json:"type"`
+		Model   text   `json:"model"`
+		Battery text   `json:"battery"`
 		Zone    string `json:"timezone"`
 		Session number `json:"last_session_date"`
 	}
@@ -188,6 +205,7 @@ type daily struct {
 	zone     *time.Location // nil if it is not known here
 	modified time.Time      // zero if not told
 	steps    float64
+	told     bool // whether there are steps
 	apps     bool
 }
 
@@ -209,7 +227,9 @@ func readDaily(raw json.RawMessage) (daily, error) {
 	if err != nil {
 		return daily{}, noSense(errors.New("a day has no date"))
 	}
-	d := daily{date: date, modified: v.Modified.instant(), steps: v.Steps.n, apps: isApp(v.Model)}
+	d := daily{
+		date: date, modified: v.Modified.instant(), steps: v.Steps.n, told: v.Steps.told && v.Steps.n >= 0, apps: isApp(v.Model),
+	}
 	if !v.Model.told && v.IsTracker != nil {
 		d.apps = !*v.IsTracker
 	}

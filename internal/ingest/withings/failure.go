@@ -78,9 +78,8 @@ func (r *refusal) failure() *ingest.Error {
 		}
 		return say(ingest.Throttled, "", "too many requests")
 	case refusesToken(r.status):
-		// walkd renews a token before it ends. That fails if the consent is gone, and only then it is known to be.
-		return say(ingest.Transient, "connect it again if you have taken the consent back; otherwise walkd renews it by "+
-			"itself within a few hours", "the access is refused")
+		// Whoever holds the token renews it, see Refused. That fails if the consent is gone, and only then it is known to be.
+		return say(ingest.Transient, "", "the access is refused")
 	case lacksRight(r.status):
 		return say(ingest.Auth, allowActivity, "the consent lacks a right")
 	case r.status == 2554:

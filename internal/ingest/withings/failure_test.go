@@ -39,7 +39,7 @@ func TestStatuses(t *testing.T) {
 		class    ingest.Class
 		remedy   string
 	}{
-		{[]int{100, 101, 102, 200, 401}, ingest.Transient, "connect it again if you have taken the consent back"},
+		{[]int{100, 101, 102, 200, 401}, ingest.Transient, ""},
 		{[]int{214, 277, 2553, 2555}, ingest.Auth, "connect it again, and allow walkd to see your activity"},
 		{params, ingest.Permanent, "update walkd: the API may have changed"},
 		{[]int{2554}, ingest.Permanent, "update walkd: the API may have changed"},

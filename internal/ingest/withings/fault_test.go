@@ -83,16 +83,16 @@ func TestFaults(t *testing.T) {
 	r.quiet()
 }
 
-// Weeks of random faults, changes and restarts, and at the end all is as it was walked.
+// Days of random faults, changes and restarts, and at the end all is as it was walked.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 6, option: func(o *withingssim.Options) {
 		o.Arrays, o.Strings, o.PageSize, o.Seed = true, true, 3, 7
 	}})
 	late := walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}
-	r.person.Late(late, at("2026-11-23T13:00:00Z"))
+	r.person.Late(late, at("2026-11-22T13:00:00Z"))
 	r.connect()
-	for d := range 3 {
+	for d := range 2 {
 		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, withingssim.HTMLPage,
 			withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.Trouble, withingssim.BadState)
 		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
@@ -110,11 +110,11 @@ func TestRandomFaults(t *testing.T) {
 		r.service.Clear()
 		r.live(morning.Add(24 * time.Hour))
 	}
-	r.live(at("2026-11-24T12:00:00Z"))
+	r.live(at("2026-11-22T20:00:00Z"))
+	r.backfill()
 	if s := r.state(); s.Problem != nil {
 		t.Errorf("%+v", s.Problem)
 	}
-	r.backfill()
 	r.same()
 	r.quiet()
 }

@@ -15,9 +15,10 @@ const service = "Withings"
 
 // The paths of the API, and what is read there.
 const (
-	tokenPath   = "/v2/oauth2"
-	userPath    = "/v2/user"
-	measurePath = "/v2/measure"
+	tokenPath     = "/v2/oauth2"
+	signaturePath = "/v2/signature"
+	userPath      = "/v2/user"
+	measurePath   = "/v2/measure"
 
 	infoScope     = "user.info"     // devices: last sync and time zone
 	activityScope = "user.activity" // days, minutes and workouts
@@ -55,6 +56,8 @@ type Provider struct {
 	mu     sync.Mutex
 	sent   map[string]sending // questions of the last ten seconds
 	served time.Time          // the latest time that Withings has told, to the second
+	seen   []deviceJSON       // as was told last
+	seenAt time.Time          // when it was; zero if it was not
 }
 
 // A sending is when a question was asked, and on behalf of what.
@@ -66,6 +69,9 @@ type sending struct {
 var (
 	_ ingest.Authorizer = (*Provider)(nil)
 	_ ingest.Provider   = (*Provider)(nil)
+	_ ingest.Refuser    = (*Provider)(nil)
+	_ ingest.Revoker    = (*Provider)(nil)
+	_ ingest.Describer  = (*source)(nil)
 	_ ingest.Prober     = (*source)(nil)
 	_ ingest.Feed       = (*source)(nil)
 	_ ingest.Zoner      = (*source)(nil)

@@ -42,11 +42,11 @@ func TestRequestsOfADay(t *testing.T) {
 		"watch": nil, "phone": func(o *withingssim.Options) { o.NoTracker, o.NoMinutes = true, true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, rigPlan{days: 40, option: o, plan: simulate.Plan{Every: 5 * time.Minute, Night: 5 * time.Minute}})
+			r := newRig(t, rigPlan{days: 35, option: o, plan: simulate.Plan{Every: 5 * time.Minute, Night: 5 * time.Minute}})
 			r.connect()
 			r.live(at("2026-11-21T00:00:00Z"))
 			r.backfill()
-			days, most := 2, 0
+			days, most := 1, 0
 			if os.Getenv("WALKD_SOAK") != "" {
 				days = 15 // two of them look back over thirty days
 			}
@@ -159,7 +159,10 @@ func TestClockChanges(t *testing.T) {
 			r.connect()
 			r.poll()
 			r.backfill()
-			r.live(r.now.Now().Add(26 * time.Hour))
+			for range 2 { // over the change and a day beyond
+				r.now.add(13 * time.Hour)
+				r.poll()
+			}
 			r.sync()
 			r.same()
 		})
@@ -171,18 +174,18 @@ func TestTravel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, plan: simulate.Plan{Every: 15 * time.Minute, Night: 15 * time.Minute}})
 	tokyo := zoneOf("Asia/Tokyo")
-	r.person.Travel(at("2026-11-22T09:00:00Z"), tokyo)
-	r.person.Travel(at("2026-11-26T03:00:00Z"), zoneOf("Europe/Oslo"))
+	r.person.Travel(at("2026-11-20T14:00:00Z"), tokyo)
+	r.person.Travel(at("2026-11-22T03:00:00Z"), zoneOf("Europe/Oslo"))
 	r.connect()
-	r.live(at("2026-11-25T12:00:00Z"))
+	r.live(at("2026-11-21T23:00:00Z"))
 	p, err := r.store.Person(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.Zones.At(at("2026-11-24T12:00:00Z")); at("2026-11-24T12:00:00Z").In(got).Hour() != 21 {
+	if got := p.Zones.At(at("2026-11-21T12:00:00Z")); at("2026-11-21T12:00:00Z").In(got).Hour() != 21 {
 		t.Errorf("in %s on the journey", got)
 	}
-	r.live(at("2026-11-29T12:00:00Z"))
+	r.live(at("2026-11-22T20:00:00Z"))
 	r.sync()
 	r.same()
 }
@@ -190,7 +193,9 @@ func TestTravel(t *testing.T) {
 // A phone in the pocket counts the same again. It is kept apart, and the day is that of the watch.
 func TestTwoDevices(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigPlan{option: func(o *withingssim.Options) { o.TwoDevices = true }})
+	r := newRig(t, rigPlan{
+		option: func(o *withingssim.Options) { o.TwoDevices = true }, plan: simulate.Plan{Life: recorded(t)},
+	})
 	r.connect()
 	r.poll()
 	r.backfill()

@@ -124,6 +124,42 @@ type rigPlan struct {
 	timeout time.Duration
 }
 
+// strolls is a life of three walks a day and a few more steps, which takes tests little time. Every other day one of the
+// walks is at a pace at which it is recorded.
+func strolls(t *testing.T) *simulate.Life {
+	t.Helper()
+	const days, minutes = 10, 24 * 60
+	steps := make([]uint8, days*minutes)
+	for d := range days {
+		for i, start := range []int{7*60 + 40, 12*60 + 12, 17*60 + 25} {
+			for m := range 11 + 2*d + 5*i {
+				steps[d*minutes+start+m] = uint8(55 + d + m%15)
+				if i == 2 && d%2 == 0 {
+					steps[d*minutes+start+m] = uint8(82 + d + m%25)
+				}
+			}
+		}
+		for m := range 40 {
+			steps[d*minutes+9*60+17*m] = uint8(1 + (d+m)%35)
+		}
+	}
+	l, err := simulate.NewLife(steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// recorded is the life of a real person.
+func recorded(t *testing.T) *simulate.Life {
+	t.Helper()
+	l, err := simulate.Volunteer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 const noon = "2026-11-20T11:03:20Z"
 
 func newRig(t *testing.T, p rigPlan) *rig {
@@ -137,17 +173,17 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	if p.days == 0 {
 		p.days = 5
 	}
-	life, err := simulate.Volunteer()
-	if err != nil {
-		t.Fatal(err)
+	if p.plan.Life == nil {
+		p.plan.Life = strolls(t)
 	}
 	r := &rig{
 		t: t, now: &clock{now: at(p.start)}, dir: t.TempDir(), log: &syncedBuffer{},
 		timeout: cmp.Or(p.timeout, 5*time.Second),
 	}
 	home := zoneOf(p.home)
-	p.plan.Name, p.plan.Life, p.plan.Home = "ann", life, home
+	p.plan.Name, p.plan.Home = "ann", home
 	p.plan.First = walking.DayOf(r.now.Now().In(home).Date()) - walking.Day(p.days)
+	var err error
 	if r.person, err = simulate.NewPerson(p.plan); err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +265,16 @@ func (r *rig) tryConnect(takes time.Duration) (pull.Connected, error) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	back := r.browse(c.URL)
+	r.now.add(takes)
+	return r.Finish(r.t.Context(), back)
+}
+
+// browse consents as a browser does, and returns the address that it ends at.
+func (r *rig) browse(page string) string {
+	r.t.Helper()
 	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := browser.Get(c.URL)
+	resp, err := browser.Get(page)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -239,8 +283,17 @@ func (r *rig) tryConnect(takes time.Duration) (pull.Connected, error) {
 	if err != nil || resp.StatusCode != http.StatusFound {
 		r.t.Fatalf("status %d, error %v: %s", resp.StatusCode, err, text)
 	}
-	r.now.add(takes)
-	return r.Finish(r.t.Context(), resp.Header.Get("Location"))
+	return resp.Header.Get("Location")
+}
+
+// code is browse for the code alone.
+func (r *rig) code(page string) string {
+	r.t.Helper()
+	back, err := url.Parse(r.browse(page))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return back.Query().Get("code")
 }
 
 func (r *rig) connect() {

@@ -124,7 +124,21 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 	if r.Sessions {
 		b.Sessions = s.sessions(ctx, r, d.workouts)
 	}
+	b.Totals = whole(d.days, r)
 	return b, nil
+}
+
+// whole returns the totals of days that are over and lie in the window as a whole, in order.
+func whole(days map[walking.Day]daily, r ingest.Request) []ingest.Total {
+	var out []ingest.Total
+	for _, date := range slices.Sorted(maps.Keys(days)) {
+		d := days[date]
+		w, ok := d.window()
+		if ok && d.told && !w.Start.Before(r.Window.Start) && !w.End.After(r.Window.End) && !w.End.After(r.Now) {
+			out = append(out, ingest.Total{Day: date, Steps: d.steps})
+		}
+	}
+	return out
 }
 
 // sessions returns the workouts that start in the window, in order, each once.
@@ -317,7 +331,7 @@ func offset(days map[walking.Day]daily, t time.Time) (seconds int, ok bool) {
 // Probe returns when a tracker of the person last synced. Where there is none, as with a phone, or where the person has
 // not granted the right to know, it is when a day last changed.
 func (s *source) Probe(ctx context.Context) (time.Time, error) {
-	devices, err := s.devices(ctx, s)
+	devices, err := s.devices(ctx)
 	if err != nil && !isScope(err) {
 		return time.Time{}, err
 	}
@@ -359,11 +373,41 @@ func isTracker(d deviceJSON) bool { return strings.EqualFold(d.Type, "Activity T
 
 // Zone returns the time zone of the device that synced last, trackers first.
 func (s *source) Zone(ctx context.Context) (*time.Location, error) {
-	devices, err := s.devices(ctx, "zone") // the next Probe asks the same
+	devices, err := s.devices(ctx)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(devices, func(a, b deviceJSON) int {
+	if zone := zoneOf(devices); zone != nil {
+		return zone, nil
+	}
+	return nil, &ingest.Error{
+		Class: ingest.Permanent, Err: fmt.Errorf("%s: no device tells a time zone", service),
+	}
+}
+
+// Describe returns the trackers of the person, and the time zone.
+func (s *source) Describe(ctx context.Context) (ingest.Description, error) {
+	devices, err := s.devices(ctx)
+	if isScope(err) {
+		return ingest.Description{}, nil
+	}
+	if err != nil {
+		return ingest.Description{}, err
+	}
+	d := ingest.Description{Zone: zoneOf(devices)}
+	for _, one := range newestFirst(devices) {
+		if isTracker(one) {
+			d.Devices = append(d.Devices, ingest.Device{
+				Name: string(one.Model), Synced: one.Session.instant(), Battery: string(one.Battery),
+			})
+		}
+	}
+	return d, nil
+}
+
+// newestFirst returns trackers before other devices, and of each the one that synced last first.
+func newestFirst(devices []deviceJSON) []deviceJSON {
+	return slices.SortedStableFunc(slices.Values(devices), func(a, b deviceJSON) int {
 		if isTracker(a) != isTracker(b) {
 			if isTracker(a) {
 				return -1
@@ -372,14 +416,16 @@ func (s *source) Zone(ctx context.Context) (*time.Location, error) {
 		}
 		return b.Session.instant().Compare(a.Session.instant())
 	})
-	for _, d := range devices {
+}
+
+// zoneOf returns the first time zone that is known here; nil if none is.
+func zoneOf(devices []deviceJSON) *time.Location {
+	for _, d := range newestFirst(devices) {
 		if zone, err := walking.ParseZone(d.Zone); err == nil {
-			return zone, nil
+			return zone
 		}
 	}
-	return nil, &ingest.Error{
-		Class: ingest.Permanent, Err: fmt.Errorf("%s: no device tells a time zone", service),
-	}
+	return nil
 }
 
 // Changes returns the dates that have changed. A cursor is an instant on Withings' clock, in unix seconds.
@@ -448,7 +494,7 @@ func (s *source) activities(ctx context.Context, which url.Values) ([]daily, err
 	which.Set("action", "getactivity")
 	which.Set("data_fields", dayFields)
 	var out []daily
-	err := s.pages(ctx, measurePath, which, "activities", s, func(raw json.RawMessage) error {
+	err := s.pages(ctx, measurePath, which, "activities", func(raw json.RawMessage) error {
 		d, err := readDaily(raw)
 		out = append(out, d)
 		return err
@@ -461,7 +507,7 @@ func (s *source) workouts(ctx context.Context, first, last walking.Day) ([]walki
 	which.Set("action", "getworkouts")
 	which.Set("data_fields", workoutFields)
 	var out []walking.Session
-	err := s.pages(ctx, measurePath, which, "series", s, func(raw json.RawMessage) error {
+	err := s.pages(ctx, measurePath, which, "series", func(raw json.RawMessage) error {
 		w, ok, err := readWorkout(raw)
 		if ok {
 			out = append(out, w)
@@ -471,9 +517,17 @@ func (s *source) workouts(ctx context.Context, first, last walking.Day) ([]walki
 	return out, err
 }
 
-func (s *source) devices(ctx context.Context, by any) ([]deviceJSON, error) {
+// devices returns the devices of the person, as they were told in the last ten seconds if they were: Withings does not
+// take the same question sooner.
+func (s *source) devices(ctx context.Context) ([]deviceJSON, error) {
+	s.p.mu.Lock()
+	seen, age := s.p.seen, s.p.clock.Now().Sub(s.p.seenAt)
+	s.p.mu.Unlock()
+	if age >= 0 && age < repeatAfter {
+		return seen, nil
+	}
 	var out []deviceJSON
-	err := s.pages(ctx, userPath, url.Values{"action": {"getdevice"}}, "devices", by, func(raw json.RawMessage) error {
+	err := s.pages(ctx, userPath, url.Values{"action": {"getdevice"}}, "devices", func(raw json.RawMessage) error {
 		var d deviceJSON
 		if err := json.Unmarshal(raw, &d); err != nil {
 			return noSense(err)
@@ -481,16 +535,22 @@ func (s *source) devices(ctx context.Context, by any) ([]deviceJSON, error) {
 		out = append(out, d)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	s.p.mu.Lock()
+	s.p.seen, s.p.seenAt = out, s.p.clock.Now()
+	s.p.mu.Unlock()
+	return out, nil
 }
 
 // pages hands every element of every page of a listing to take, whose errors are about the form of the element.
 func (s *source) pages(
-	ctx context.Context, path string, form url.Values, list string, by any, take func(json.RawMessage) error,
+	ctx context.Context, path string, form url.Values, list string, take func(json.RawMessage) error,
 ) error {
 	seen := map[string]bool{}
 	for range maxPages {
-		body, err := s.p.post(ctx, s.client, path, form, by)
+		body, err := s.p.post(ctx, s.client, path, form, s)
 		if err != nil {
 			return err
 		}
@@ -584,7 +644,9 @@ func (p *Provider) postOnce(
 	if !e.Status.told {
 		return nil, nil, noSense(errors.New("it has no status"))
 	}
-	secrets := []string{form.Get("code"), form.Get("refresh_token"), form.Get("client_secret")}
+	secrets := []string{
+		form.Get("code"), form.Get("refresh_token"), form.Get("client_secret"), form.Get("nonce"), form.Get("signature"),
+	}
 	if resp.Request != nil {
 		secrets = append(secrets, strings.TrimPrefix(resp.Request.Header.Get("Authorization"), "Bearer "))
 	}

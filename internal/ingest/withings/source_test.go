@@ -161,6 +161,9 @@ func TestFetch(t *testing.T) {
 			session(1793530000, 30*time.Minute, 26*time.Minute, walking.Swim, 0),
 			session(1793540000, 20*time.Minute, 20*time.Minute, walking.Hike, 0),
 		},
+		Totals: []ingest.Total{
+			{Day: walking.DayOf(2026, 11, 1), Steps: 8412}, {Day: walking.DayOf(2026, 11, 2), Steps: 3020},
+		},
 	}
 	if d := diff(want, got); d != "" {
 		t.Errorf("batch (-want +got):\n%s", d)
@@ -382,7 +385,8 @@ func TestProbeWithoutTracker(t *testing.T) {
 		"no right":   `{"status":277,"body":{},"error":"Unauthorized"}`,
 	} {
 		s := newScript(t, map[string][]string{devices: {answer}, days: {sample(t, "days.json")}})
-		src, _ := s.source()
+		c := &clock{now: at(noon)}
+		src := providerAt("https://withings.example", c).Source(&http.Client{Transport: s})
 		synced, err := src.(ingest.Prober).Probe(t.Context())
 		if err != nil || synced.Unix() != 1793649600 {
 			t.Errorf("%s: synced at %s, error %v", name, synced, err)
@@ -393,6 +397,7 @@ func TestProbeWithoutTracker(t *testing.T) {
 			t.Errorf("%s: cursor %s, error %v", name, cursor, err)
 		}
 		s.asked = nil
+		c.add(time.Minute)
 		if _, err = src.(ingest.Prober).Probe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -444,26 +449,104 @@ func TestChanges(t *testing.T) {
 
 // The same question of another part of walkd waits until Withings takes it.
 func TestRepeatedQuestionsWait(t *testing.T) {
+	s := newScript(t, map[string][]string{days: {ok(`{"activities":[]}`)}})
+	c := &clock{now: at(noon)}
+	p := providerAt("https://withings.example", c)
+	client := &http.Client{Transport: s}
+	for i, src := range []ingest.Source{p.Source(client), p.Source(client), p.Source(client)} {
+		if _, _, err := src.(ingest.Feed).Changes(t.Context(), unix("2026-11-03T07:00:00Z")); err != nil {
+			t.Fatal(err)
+		}
+		if want := at(noon).Add(time.Duration(i) * 10 * time.Second); !c.Now().Equal(want) {
+			t.Errorf("source %d has asked at %s, want %s", i, c.Now(), want)
+		}
+	}
+	if len(s.asked) != 3 {
+		t.Errorf("asked %v", s.said())
+	}
+}
+
+// Which devices there are is told to all who ask within the ten seconds in which Withings does not take the question again.
+func TestDevicesAreToldOnce(t *testing.T) {
 	s := newScript(t, map[string][]string{devices: {sample(t, "devices.json")}})
 	c := &clock{now: at(noon)}
 	p := providerAt("https://withings.example", c)
 	client := &http.Client{Transport: s}
-	ask := func(src ingest.Source) {
-		if _, err := src.(ingest.Prober).Probe(t.Context()); err != nil {
+	for i, ask := range []func(ingest.Source) error{
+		func(src ingest.Source) error { _, err := src.(ingest.Zoner).Zone(t.Context()); return err },
+		func(src ingest.Source) error { _, err := src.(ingest.Prober).Probe(t.Context()); return err },
+		func(src ingest.Source) error { _, err := src.(ingest.Describer).Describe(t.Context()); return err },
+	} {
+		if err := ask(p.Source(client)); err != nil {
 			t.Fatal(err)
 		}
+		if len(s.asked) != 1 || !c.Now().Equal(at(noon).Add(time.Duration(i)*time.Second)) {
+			t.Errorf("%d requests by %s", len(s.asked), c.Now())
+		}
+		c.add(time.Second)
 	}
-	polls, asks := p.Source(client), p.Source(client)
-	if _, err := asks.(ingest.Zoner).Zone(t.Context()); err != nil {
+	c.set(at(noon).Add(10 * time.Second))
+	if _, err := p.Source(client).(ingest.Prober).Probe(t.Context()); err != nil || len(s.asked) != 2 {
+		t.Errorf("%d requests ten seconds later, error %v", len(s.asked), err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, test := range []struct {
+		name, answer string
+		want         ingest.Description
+		fails        bool
+	}{
+		{"a scale and two watches", sample(t, "devices.json"), ingest.Description{
+			Devices: []ingest.Device{
+				{Name: "ScanWatch 2", Synced: time.Unix(1793649000, 0).UTC(), Battery: "low"}, {Name: "Steel HR", Battery: "medium"},
+			},
+			Zone: zoneOf("Europe/Oslo"),
+		}, false},
+		{
+			"numbers, and no words",
+			ok(`{"devices":[{"type":"Activity Tracker","model":94,"battery":null,"timezone":"Mars/Olympus"},{"type":"Activity Tracker","model":{}}]}`),
+			ingest.Description{Devices: []ingest.Device{{Name: "94"}, {}}},
+			false,
+		},
+		{"no device", ok(`{"devices":[]}`), ingest.Description{}, false},
+		{"no right", `{"status":277,"body":{},"error":"Unauthorized"}`, ingest.Description{}, false},
+		{"trouble", `{"status":522,"body":{},"error":"Timeout"}`, ingest.Description{}, true},
+	} {
+		s := newScript(t, map[string][]string{devices: {test.answer}})
+		src, _ := s.source()
+		got, err := src.(ingest.Describer).Describe(t.Context())
+		if (err != nil) != test.fails {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+		if d := diff(fmt.Sprint(test.want), fmt.Sprint(got)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, d)
+		}
+	}
+}
+
+// Only the totals of days that are over, and all of whose minutes are there, can be compared.
+func TestTotalsOfWholeDays(t *testing.T) {
+	day := func(date, zone, steps string) string {
+		return fmt.Sprintf(`{"date":%q,"timezone":%q,"steps":%s}`, date, zone, steps)
+	}
+	s := newScript(t, map[string][]string{
+		minutes: {ok(`{"series":[]}`)}, workouts: {ok(`{"series":[]}`)},
+		days: {ok(`{"activities":[` + strings.Join([]string{
+			day("2026-11-15", "Europe/Oslo", "1"), // before what is asked for
+			day("2026-11-16", "Europe/Oslo", "2"), day("2026-11-17", "Asia/Tokyo", "3"), day("2026-11-18", "Mars/Olympus", "4"),
+			day("2026-11-19", "Europe/Oslo", "null"), day("2026-11-20", "Europe/Oslo", "6"), // today
+		}, ",") + `]}`)},
+	})
+	b, err := s.fetch(request(16, 20))
+	if err != nil {
 		t.Fatal(err)
 	}
-	ask(polls)
-	if waited := c.Now().Sub(at(noon)); waited != 10*time.Second {
-		t.Errorf("waited for %s after asking for the zone", waited)
+	want := []ingest.Total{{Day: walking.DayOf(2026, 11, 16), Steps: 2}, {Day: walking.DayOf(2026, 11, 17), Steps: 3}}
+	if d := diff(want, b.Totals); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
-	c.add(3 * time.Second)
-	ask(asks)
-	if waited := c.Now().Sub(at(noon)); waited != 20*time.Second {
-		t.Errorf("waited until %s", waited)
+	if b, err = s.fetch(request(16, 16)); err != nil || len(b.Totals) != 1 {
+		t.Errorf("of one day: %v, error %v", b.Totals, err)
 	}
 }

@@ -43,6 +43,8 @@ func TestConnectWrongly(t *testing.T) {
 		try(0, want)
 		r.service.Clear()
 	}
+	r.lose() // the code is used up, and its token lost
+	try(0, "no answer")
 	good := r.accounts[0].Provider
 	wrong := func(change func(base string) ingest.Provider, want string) {
 		t.Helper()
@@ -140,31 +142,98 @@ func TestDeadRefreshToken(t *testing.T) {
 	r.quiet()
 }
 
-// An access token that ends early costs no consent, and data only until it would have ended anyway.
+// An access token that ends early is renewed at once and the question asked again, whether Withings takes the question
+// of a refused token for asked or not.
 func TestEarlyEnd(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigPlan{})
-	r.connect()
-	r.poll()
-	r.service.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
-	for range 6 {
-		r.live(r.now.Now().Add(45 * time.Minute))
-		if s := r.state(); s.Phase == pull.NeedsConsent {
-			t.Errorf("%+v", s.Problem)
-		}
+	for name, counts := range map[string]bool{"refused questions count": true, "refused questions do not count": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigPlan{option: func(o *withingssim.Options) { o.RefusedCount = counts }})
+			r.connect()
+			r.poll()
+			r.backfill()
+			r.now.set(r.state().Next)
+			r.service.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
+			before := r.service.Requests()
+			r.poll()
+			if s := r.state(); s.Phase != pull.OK || !s.Success.After(at(noon)) {
+				t.Errorf("%+v %+v", s, s.Problem)
+			}
+			want := map[string]int{"requesttoken": 1, "getdevice": 2} // and of all others one
+			if counts {
+				want["getdevice"] = 3 // Withings has to be left alone for ten seconds
+			}
+			got := r.asked(before)
+			for what, n := range want {
+				if got[what] != n {
+					t.Errorf("asked %v, want %d of %s", got, n, what)
+				}
+			}
+			r.sync()
+			r.same()
+			// A consent that is withdrawn is known to be with the next poll.
+			r.service.Revoke("ann")
+			before = r.service.Requests()
+			r.live(r.now.Now().Add(3 * time.Hour))
+			if d := diff(map[string]int{"getdevice": 1, "requesttoken": 1}, r.asked(before)); d != "" {
+				t.Errorf("asked (-want +got):\n%s", d)
+			}
+			if s := r.state(); s.Phase != pull.NeedsConsent {
+				t.Errorf("%+v %+v", s, s.Problem)
+			}
+			r.quiet()
+		})
 	}
-	if s := r.state(); s.Phase != pull.OK {
-		t.Errorf("%+v %+v", s, s.Problem)
+}
+
+// A consent ends with all that was granted. What was not signed, or not with the secret, ends nothing.
+func TestRevokeAtTheService(t *testing.T) {
+	t.Parallel()
+	for name, noRight := range map[string]bool{"with the right to": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigPlan{option: func(o *withingssim.Options) { o.NoRevoke = noRight }})
+			p := providerAt(r.server.URL, r.now)
+			client := r.server.Client()
+			consent := func() ingest.Token {
+				t.Helper()
+				token, err := p.Exchange(t.Context(), client, ingest.Consent{}, r.code(p.ConsentURL(ingest.Consent{State: "s"})))
+				if err != nil || token.Account == "" {
+					t.Fatalf("account %q, error %v", token.Account, err)
+				}
+				return token
+			}
+			token := consent()
+			wrong := settingsAt(r.server.URL)
+			wrong.ClientSecret = "not-the-secret"
+			var e *ingest.Error
+			err := wrong.Provider("watch").(ingest.Revoker).Revoke(t.Context(), client, token)
+			if !errors.As(err, &e) || e.Class != ingest.Auth || !strings.Contains(e.Remedy, "client_secret") {
+				t.Errorf("with another secret: %v", err)
+			}
+			err = p.Revoke(t.Context(), client, token)
+			if noRight {
+				if !errors.As(err, &e) || e.Class != ingest.Permanent || !strings.Contains(e.Remedy, "selecteduser="+token.Account) {
+					t.Errorf("without the right to: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Refresh(t.Context(), client, token); !errors.As(err, &e) || e.Remedy != ingest.ConnectAgain {
+				t.Errorf("a renewal after the end: %v", err)
+			}
+			r.now.add(time.Minute)
+			if err := p.Revoke(t.Context(), client, token); err != nil {
+				t.Errorf("once more: %v", err)
+			}
+			r.now.add(time.Minute)
+			again := consent()
+			if err := p.Revoke(t.Context(), client, again); err != nil {
+				t.Errorf("another consent: %v", err)
+			}
+		})
 	}
-	r.sync()
-	r.same()
-	// A consent that is withdrawn is known to be when it is to be renewed, at the latest.
-	r.service.Revoke("ann")
-	r.live(r.now.Now().Add(5 * time.Hour))
-	if s := r.state(); s.Phase != pull.NeedsConsent {
-		t.Errorf("%+v %+v", s, s.Problem)
-	}
-	r.quiet()
 }
 
 const crashVariable = "WALKD_WITHINGS_CRASH"
@@ -222,10 +291,14 @@ func (k killer) die() {
 }
 
 // However walkd ends around a renewal, the consent holds: before the answer is kept, the old refresh token is still good.
+// It ends eight hours later.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	for _, point := range []string{"commit", "use", "answer"} {
-		for _, down := range []time.Duration{0, 7 * time.Hour} {
+		for _, down := range []time.Duration{0, 7 * time.Hour, 9 * time.Hour} {
+			if down == 0 && point == "use" {
+				continue // as after seven hours
+			}
 			t.Run(point+", down for "+down.String(), func(t *testing.T) {
 				r := newRig(t, rigPlan{})
 				r.connect()
@@ -250,6 +323,13 @@ func TestCrash(t *testing.T) {
 				r.now.add(down)
 				r.open()
 				r.live(r.now.Now().Add(20 * time.Minute))
+				if down > 8*time.Hour && point == "commit" {
+					if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
+						t.Errorf("%+v %+v", s, s.Problem)
+					}
+					r.connect()
+					r.poll()
+				}
 				if s := r.state(); s.Phase != pull.OK {
 					t.Errorf("%+v %+v", s, s.Problem)
 				}

@@ -179,10 +179,7 @@ func (s *Service) serveUser(w http.ResponseWriter, r *http.Request, p *simulate.
 		return
 	}
 	if r.Method == http.MethodDelete {
-		s.Revoke(p.Name())
-		s.mu.Lock()
-		delete(s.registered, p.Name())
-		s.mu.Unlock()
+		s.Deregister(p.Name())
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}

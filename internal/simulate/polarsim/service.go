@@ -167,6 +167,26 @@ func (s *Service) Peak() (short, long int) {
 	return s.limits[0].peak, s.limits[1].peak
 }
 
+// Spend counts n requests of other users of the client against its limits.
+func (s *Service) Spend(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spend(n)
+}
+
+// spend counts n requests to the API.
+func (s *Service) spend(n int) {
+	now := s.o.Wall()
+	for i, per := range []time.Duration{shortTime, longTime} {
+		l := &s.limits[i]
+		if since := now.Sub(l.begin); since < 0 || since >= per {
+			l.begin, l.n = now, 0
+		}
+		l.n += n
+		l.peak = max(l.peak, l.n)
+	}
+}
+
 // Grant gives out an access token for a person as if they had consented and been registered before they had data, for
 // tests that need no browser.
 func (s *Service) Grant(person string) (token string) {
@@ -398,17 +418,12 @@ func (s *Service) count(h http.Header, r *http.Request) (tooMany bool) {
 	if !api {
 		return false
 	}
+	s.spend(1)
 	now := s.o.Wall()
-	var most [2]int
+	var most, reset [2]int
 	most[0], most[1] = s.most()
-	var reset [2]int
 	for i, per := range []time.Duration{shortTime, longTime} {
-		l := &s.limits[i]
-		if since := now.Sub(l.begin); since < 0 || since >= per {
-			l.begin, l.n = now, 0
-		}
-		l.n++
-		l.peak = max(l.peak, l.n)
+		l := s.limits[i]
 		tooMany = tooMany || l.n > most[i]
 		reset[i] = int((per - now.Sub(l.begin) + time.Second - 1) / time.Second)
 	}
@@ -421,4 +436,12 @@ func (s *Service) count(h http.Header, r *http.Request) (tooMany bool) {
 func bearer(r *http.Request) string {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return token
+}
+
+// Deregister ends that a person is a user of the client, and all that was granted.
+func (s *Service) Deregister(person string) {
+	s.Revoke(person)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.registered, person)
 }

@@ -54,6 +54,9 @@ func (s *Service) serveAPI(w http.ResponseWriter, r *http.Request) {
 	g := s.holder(r)
 	if g == nil {
 		s.count("", r)
+		if s.o.RefusedCount {
+			s.repeated("", r)
+		}
 		refuse(w, 401, badToken, nil)
 		return
 	}
@@ -61,7 +64,11 @@ func (s *Service) serveAPI(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 601, "Too many requests", nil)
 		return
 	}
-	if wait := s.repeated(g.person, r); wait > 0 {
+	wait := s.repeated(g.person, r)
+	if s.o.RefusedCount {
+		wait = max(wait, s.repeated("", r))
+	}
+	if wait > 0 {
 		tooSoon(w, wait)
 		return
 	}

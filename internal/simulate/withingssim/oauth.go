@@ -1,6 +1,9 @@
 package withingssim
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"html"
@@ -79,30 +82,18 @@ func (s *Service) consentPage(w http.ResponseWriter, scopes []string) {
 
 // serveToken is the token endpoint. All its refusals have the HTTP status 200.
 func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
-	if s.count("", r) {
-		refuse(w, 601, "Too many requests", nil)
+	if !s.asks(w, r, "requesttoken") {
 		return
 	}
 	f := r.PostForm
 	invalid := func(what string) { refuse(w, 503, "Invalid Params: invalid "+what, nil) }
-	if wait := s.repeated("", r); wait > 0 {
-		tooSoon(w, wait)
+	if f.Get("client_secret") != s.o.ClientSecret {
+		invalid("client_secret")
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.o.Wall()
-	switch {
-	case r.Method != http.MethodPost || f.Get("action") != "requesttoken":
-		refuse(w, 2554, "Not implemented", nil)
-		return
-	case f.Get("client_id") != s.o.ClientID:
-		invalid("client_id")
-		return
-	case f.Get("client_secret") != s.o.ClientSecret:
-		invalid("client_secret")
-		return
-	}
 	var (
 		g  *grant
 		id any
@@ -176,6 +167,104 @@ func (s *Service) holder(r *http.Request) *grant {
 		}
 	}
 	return a.grant
+}
+
+// asks guards what an application asks by itself, and reports whether it may.
+func (s *Service) asks(w http.ResponseWriter, r *http.Request, action string) bool {
+	if s.count("", r) {
+		refuse(w, 601, "Too many requests", nil)
+		return false
+	}
+	if wait := s.repeated("", r); wait > 0 {
+		tooSoon(w, wait)
+		return false
+	}
+	switch {
+	case r.Method != http.MethodPost || r.PostForm.Get("action") != action:
+		refuse(w, 2554, "Not implemented", nil)
+	case r.PostForm.Get("client_id") != s.o.ClientID:
+		refuse(w, 503, "Invalid Params: invalid client_id", nil)
+	default:
+		return true
+	}
+	return false
+}
+
+// signed reports whether a form is signed: by the values of some of its fields, in the order of the fields' names.
+func (s *Service) signed(form url.Values, fields ...string) bool {
+	slices.Sort(fields)
+	var values []string
+	for _, name := range fields {
+		values = append(values, form.Get(name))
+	}
+	mac := hmac.New(sha256.New, []byte(s.o.ClientSecret))
+	_, _ = mac.Write([]byte(strings.Join(values, ","))) // never fails
+	got, err := hex.DecodeString(form.Get("signature"))
+	return err == nil && hmac.Equal(mac.Sum(nil), got)
+}
+
+// serveNonce gives out a nonce.
+func (s *Service) serveNonce(w http.ResponseWriter, r *http.Request) {
+	if !s.asks(w, r, "getnonce") {
+		return
+	}
+	if _, err := strconv.ParseInt(r.PostForm.Get("timestamp"), 10, 64); err != nil {
+		refuse(w, 503, "Invalid Params: invalid timestamp", nil)
+		return
+	}
+	if !s.signed(r.PostForm, "timestamp", "client_id", "action") {
+		refuse(w, 503, "Invalid Params: invalid signature", nil)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.secret()
+	s.nonces[text] = s.o.Wall()
+	writeJSON(w, object{"status": 0, "body": object{"nonce": text}})
+}
+
+// serveRevoke ends what a person has granted. A nonce is good once.
+func (s *Service) serveRevoke(w http.ResponseWriter, r *http.Request) {
+	if !s.asks(w, r, "revoke") {
+		return
+	}
+	f := r.PostForm
+	s.mu.Lock()
+	issued, ok := s.nonces[f.Get("nonce")]
+	delete(s.nonces, f.Get("nonce"))
+	s.mu.Unlock()
+	switch {
+	case !ok || s.o.Wall().Sub(issued) > nonceLife:
+		refuse(w, 503, "Invalid Params: invalid nonce", nil)
+		return
+	case !s.signed(f, "nonce", "client_id", "action"):
+		refuse(w, 503, "Invalid Params: invalid signature", nil)
+		return
+	case s.o.NoRevoke:
+		refuse(w, 2555, "Unauthorized", nil)
+		return
+	}
+	for _, person := range s.granted() {
+		if strconv.Itoa(userID(person)) == f.Get("userid") {
+			s.Revoke(person)
+			writeJSON(w, object{"status": 0, "body": object{}})
+			return
+		}
+	}
+	refuse(w, 503, "Invalid Params: invalid userid", nil)
+}
+
+// granted returns the people whose consent is in force.
+func (s *Service) granted() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, t := range s.refresh {
+		if !t.revoked && s.o.Wall().Before(t.ends) {
+			out = append(out, t.person)
+		}
+	}
+	return out
 }
 
 // Grant gives out a refresh token for a person as if they had consented, for tests that need no browser.

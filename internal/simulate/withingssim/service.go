@@ -42,8 +42,11 @@ type Options struct {
 	NoMinutes, NoTracker bool
 	// TwoDevices adds what a phone in the pocket has counted again.
 	TwoDevices bool
-	// Repeats lets the same question be asked twice within ten seconds.
-	Repeats bool
+	// Repeats lets the same question be asked twice within ten seconds. RefusedCount says that a question whose access
+	// token is refused counts as asked as well, whoever asks it again: it is not documented.
+	Repeats, RefusedCount bool
+	// NoRevoke says that the application has no right to end consents.
+	NoRevoke bool
 	// PageSize is how many days or workouts a page has; 200 if zero.
 	PageSize int
 	// PerMinute is how many requests the application may make in a minute; 120 if zero.
@@ -57,6 +60,7 @@ const (
 	refreshLife = 365 * 24 * time.Hour
 	graceLife   = 8 * time.Hour // of a refresh token whose successor is not in use yet
 	codeLife    = 30 * time.Second
+	nonceLife   = 30 * time.Minute
 	repeatAfter = 10 * time.Second
 )
 
@@ -70,6 +74,7 @@ type Service struct {
 	codes   map[string]*code
 	access  map[string]*access
 	refresh map[string]*refresh
+	nonces  map[string]time.Time // when they were given out
 	secrets []string
 	faults  []*Fault
 	random  *mathrand.Rand
@@ -119,7 +124,7 @@ func New(o Options) *Service {
 	return &Service{
 		o: o, people: map[string]*simulate.Person{}, days: map[string]map[walking.Day]*day{}, codes: map[string]*code{},
 		access: map[string]*access{}, refresh: map[string]*refresh{}, secrets: []string{o.ClientSecret},
-		recent: map[string]time.Time{}, counts: map[string]int{}, random: mathrand.New(mathrand.NewPCG(o.Seed, 2)),
+		nonces: map[string]time.Time{}, recent: map[string]time.Time{}, counts: map[string]int{}, random: mathrand.New(mathrand.NewPCG(o.Seed, 2)),
 	}
 }
 
@@ -186,14 +191,17 @@ const (
 type Fault struct {
 	Kind Kind
 	// Path is a part of "path action" of the requests that it is for, such as "getactivity"; "" for all of the API.
-	// Faults of the token endpoint have to name it: "/v2/oauth2".
+	// Faults of the token endpoint and of the signatures have to name them: "/v2/oauth2", "/v2/signature".
 	Path string
 	// Times is how often; until Clear if zero.
 	Times int
 	left  int
 }
 
-const tokenPath = "/v2/oauth2"
+const (
+	tokenPath     = "/v2/oauth2"
+	signaturePath = "/v2/signature"
+)
 
 // Break switches a fault on.
 func (s *Service) Break(f Fault) {
@@ -230,7 +238,7 @@ func (s *Service) BreakAtRandom(chance float64, kinds ...Kind) {
 func (s *Service) fault(what string) Kind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	api := strings.HasPrefix(what, "/v2/") && !strings.HasPrefix(what, tokenPath)
+	api := strings.HasPrefix(what, "/v2/") && !strings.HasPrefix(what, tokenPath) && !strings.HasPrefix(what, signaturePath)
 	for i, f := range s.faults {
 		if f.Path == "" && !api || !strings.Contains(what, f.Path) {
 			continue
@@ -266,7 +274,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/oauth2_user/authorize2":
 		s.serveConsent(w, r)
 	case tokenPath:
+		if r.Form.Get("action") == "revoke" {
+			s.serveRevoke(w, r)
+			return
+		}
 		s.serveToken(w, r)
+	case signaturePath:
+		s.serveNonce(w, r)
 	case "/v2/user", "/v2/measure":
 		s.serveAPI(w, r)
 	default:

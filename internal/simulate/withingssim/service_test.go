@@ -1,6 +1,9 @@
 package withingssim_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -240,6 +243,97 @@ func TestRotation(t *testing.T) {
 	fourth := s.renew(text(t, third, "body", "refresh_token"))
 	s.Revoke("ann")
 	wantStatus(t, s.renew(text(t, fourth, "body", "refresh_token")), 503, "refresh_token")
+}
+
+// signature signs values as the documentation has it.
+func signature(values ...string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(strings.Join(values, ",")))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// A consent is ended by a signed question with a nonce, which is good once and for half an hour.
+func TestRevoke(t *testing.T) {
+	s := newService(t, nil)
+	status := func(a map[string]any) string { return fmt.Sprint(a["status"]) }
+	nonce := func() string {
+		stamp := fmt.Sprint(s.now.Now().Unix())
+		a := s.post("/v2/signature", "action", "getnonce", "client_id", "app", "timestamp", stamp,
+			"signature", signature("getnonce", "app", stamp))
+		s.now.add(11 * time.Second)
+		return text(t, a, "body", "nonce")
+	}
+	revoke := func(nonce, signature, user string) string {
+		s.now.add(11 * time.Second)
+		return status(s.post("/v2/oauth2", "action", "revoke", "client_id", "app", "nonce", nonce, "signature", signature, "userid", user))
+	}
+	stamp := fmt.Sprint(s.now.Now().Unix())
+	for _, form := range [][]string{
+		{"client_id", "app", "timestamp", stamp, "signature", signature("app", "getnonce", stamp)},
+		{"client_id", "other", "timestamp", stamp, "signature", signature("getnonce", "other", stamp)},
+		{"client_id", "app", "timestamp", "now", "signature", signature("getnonce", "app", "now")},
+		{"client_id", "app", "timestamp", stamp},
+	} {
+		if a := s.post("/v2/signature", append(form, "action", "getnonce")...); status(a) != "503" {
+			t.Errorf("a nonce for %v: %v", form, a)
+		}
+	}
+	refresh := s.Grant("ann")
+	a := s.renew(refresh)
+	user := fmt.Sprint(at(a, "body", "userid"))
+	n := nonce()
+	if got := revoke(n, signature("app", "revoke", n), user); got != "503" {
+		t.Errorf("in another order: %s", got)
+	}
+	if got := revoke(n, signature("revoke", "app", n), user); got != "503" {
+		t.Errorf("with a nonce that was used: %s", got)
+	}
+	n = nonce()
+	if got := revoke(n, signature("revoke", "app", n), "1"); got != "503" {
+		t.Errorf("of somebody else: %s", got)
+	}
+	n = nonce()
+	s.now.add(31 * time.Minute)
+	if got := revoke(n, signature("revoke", "app", n), user); got != "503" {
+		t.Errorf("with an old nonce: %s", got)
+	}
+	if got := status(s.post("/v2/user", "action", "getdevice")); got != "0" {
+		t.Errorf("before the end: %s", got)
+	}
+	n = nonce()
+	if got := revoke(n, signature("revoke", "app", n), user); got != "0" {
+		t.Fatal(got)
+	}
+	if got := status(s.post("/v2/user", "action", "getdevice")); got != "401" {
+		t.Errorf("after the end: %s", got)
+	}
+	if a := s.renew(text(t, a, "body", "refresh_token")); status(a) != "503" {
+		t.Errorf("a renewal after the end: %v", a)
+	}
+	n = nonce()
+	if got := revoke(n, signature("revoke", "app", n), user); got != "503" {
+		t.Errorf("once more: %s", got)
+	}
+}
+
+// Whether a question counts as asked whose token was refused is not documented.
+func TestRefusedQuestions(t *testing.T) {
+	for counts, want := range map[bool]string{false: "0", true: "601"} {
+		s := newService(t, func(o *withingssim.Options) { o.RefusedCount = counts })
+		good := s.access
+		s.access = "another"
+		if a := s.post("/v2/user", "action", "getdevice"); fmt.Sprint(a["status"]) != "401" {
+			t.Fatal(a)
+		}
+		s.access = good
+		if a := s.post("/v2/user", "action", "getdevice"); fmt.Sprint(a["status"]) != want {
+			t.Errorf("counted %t: %v", counts, a)
+		}
+		s.now.add(10 * time.Second)
+		if a := s.post("/v2/user", "action", "getdevice"); fmt.Sprint(a["status"]) != "0" && want != "0" {
+			t.Errorf("counted %t, ten seconds later: %v", counts, a)
+		}
+	}
 }
 
 func TestMinutes(t *testing.T) {

@@ -59,6 +59,14 @@ func (e *Engine) FinishConnect(ctx context.Context, redirected string) (pull.Con
 	return e.Puller.Finish(ctx, redirected)
 }
 
+// AwaitConnect waits until an attempt to connect has got its first answer, and returns what came of it.
+func (e *Engine) AwaitConnect(ctx context.Context, state string) (pull.Connected, error) {
+	if e.Puller == nil {
+		return pull.Connected{}, ErrNoSources
+	}
+	return e.Puller.Await(ctx, state)
+}
+
 // Probe asks every source how far its device has synced.
 func (e *Engine) Probe(ctx context.Context) error {
 	if e.Puller == nil {

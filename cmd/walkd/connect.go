@@ -247,19 +247,28 @@ func connectPage(w http.ResponseWriter, status int, title, text string) {
 
 func (a *app) reportConnected(s settings, c pull.Connected, running bool) {
 	fmt.Fprintf(a.stdout, "%s is connected as %s of %s.\n", c.Service, c.Source, c.Person)
-	if !c.Ends.IsZero() {
-		fmt.Fprintf(a.stdout, "This consent ends on %s whatever walkd does, because your client is in testing with the "+
-			"provider. Publish it there, and connect again, to keep it.\n", c.Ends.Local().Format("2 January 2006 15:04"))
-	}
-	for _, p := range s.People {
-		if p.Name == c.Person && c.Zone != nil && c.Zone.String() != p.Home.String() {
-			fmt.Fprintf(a.stdout, "%s says that you live in %s, the config says %s. If the provider is right, set "+
-				"timezone = %q for %s.\n", c.Service, c.Zone, p.Home, c.Zone.String(), p.Name)
-		}
+	for _, note := range connectedNotes(s, c) {
+		fmt.Fprintln(a.stdout, note)
 	}
 	if running {
 		fmt.Fprintln(a.stdout, "The running walkd now pulls what there is, the newest first. `walkd today` shows it.")
 	} else {
 		fmt.Fprintln(a.stdout, "`walkd sync` pulls the last days now; `walkd run` goes on from there, and brings the history in.")
 	}
+}
+
+// connectedNotes returns what there is to know of a consent that was given, in sentences.
+func connectedNotes(s settings, c pull.Connected) []string {
+	var out []string
+	if !c.Ends.IsZero() {
+		out = append(out, fmt.Sprintf("This consent ends on %s whatever walkd does, because your client is in testing with the "+
+			"provider. Publish it there, and connect again, to keep it.", c.Ends.Local().Format("2 January 2006 15:04")))
+	}
+	for _, p := range s.People {
+		if p.Name == c.Person && c.Zone != nil && c.Zone.String() != p.Home.String() {
+			out = append(out, fmt.Sprintf("%s says that you live in %s, the config says %s. If the provider is right, set "+
+				"timezone = %q for %s.", c.Service, c.Zone, p.Home, c.Zone.String(), p.Name))
+		}
+	}
+	return out
 }

@@ -706,7 +706,7 @@ func TestDaemonPulls(t *testing.T) {
 	if n := w.asked() - asked; n > 3*2 {
 		t.Errorf("%d requests after the consent has ended", n)
 	}
-	page("! needs consent", "the consent has ended or was withdrawn", "run `walkd connect watch --person bo`.", "✓ ok")
+	page("! needs consent", "the consent has ended or was withdrawn", "run <code>walkd connect watch --person bo</code>.", "✓ ok")
 	metric(`walkd_source_needs_consent\{kind="google-health",person_id="2",source="watch"\} 1`)
 	metric(`walkd_source_needs_consent\{kind="google-health",person_id="1",source="watch"\} 0`)
 	if stdout, _ := w.walkd(exitDone, "today", "--person", "bo"); !strings.Contains(stdout, "! watch: needs consent") {

@@ -96,7 +96,10 @@ func sourceStatus(s pull.State, can bool, now, wall time.Time) web.SourceStatus 
 	case p != nil:
 		out.Text, out.Remedy = p.Text, remedyOf(p)
 		if out.Consent == web.ConsentNeeded && strings.HasPrefix(out.Remedy, "run `walkd connect ") {
-			out.Remedy = "connect it here, or " + out.Remedy
+			out.Remedy = "connect it above, or " + out.Remedy
+		}
+		if !s.Connected {
+			out.Text = "it is not connected yet"
 		}
 	case s.Phase == pull.NeverAsked:
 		out.Text = "it is connected, and asked for the first time within a minute"

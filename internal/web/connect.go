@@ -49,7 +49,8 @@ type account struct{ person, source string }
 // An attempt was begun on a page.
 type attempt struct {
 	Connection
-	at time.Time
+	at   time.Time // of its beginning, or of its end
+	done *Connected
 }
 
 // connectPage is what the page shows that connects a source.
@@ -93,7 +94,13 @@ func (s *site) showConnect(w http.ResponseWriter, r *http.Request, status int, o
 	s.mu.Lock()
 	at, ok := s.begun[account{one.Person, one.Name}]
 	s.mu.Unlock()
-	if since := s.o.Now().Sub(at.at); ok && since >= 0 && since < attemptLife {
+	since := s.o.Now().Sub(at.at)
+	switch {
+	case !ok || since < 0 || since > attemptLife:
+	case at.done != nil && problem == "":
+		s.sayConnected(w, *at.done)
+		return
+	default:
 		p.URL, p.Redirect, p.Returns = at.URL, at.Redirect, s.returns(r, at.Redirect)
 	}
 	s.render(w, status, "connect.html", p)
@@ -132,7 +139,7 @@ func (s *site) begin(ctx context.Context, one Source) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun[account{one.Person, one.Name}] = attempt{c, s.o.Now()}
+	s.begun[account{one.Person, one.Name}] = attempt{Connection: c, at: s.o.Now()}
 	return nil
 }
 
@@ -144,7 +151,8 @@ func (s *site) answerConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	done, err := s.o.Connecting.Finish(r.Context(), r.PostFormValue("address"))
 	if err == nil {
-		s.connected(w, done)
+		s.end(done)
+		http.Redirect(w, r, connectPath(done.Person, done.Source), http.StatusSeeOther)
 		return
 	}
 	// The attempt may be used up by this. Another one does no harm: the answer to the one before is still taken.
@@ -177,7 +185,8 @@ func (s *site) serveCallback(w http.ResponseWriter, r *http.Request) {
 		s.say(w, http.StatusBadRequest, said{Title: "Not connected", Text: err.Error(), Again: again, Back: true})
 		return
 	}
-	s.connected(w, done)
+	s.end(done)
+	s.sayConnected(w, done)
 }
 
 // attemptOf ends the showing of an attempt, since it has got an answer, and returns where another one is begun; "" if it
@@ -194,10 +203,14 @@ func (s *site) attemptOf(state string) string {
 	return ""
 }
 
-func (s *site) connected(w http.ResponseWriter, c Connected) {
+// end lets the page of a source say for a while that it is connected.
+func (s *site) end(c Connected) {
 	s.mu.Lock()
-	delete(s.begun, account{c.Person, c.Source})
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.begun[account{c.Person, c.Source}] = attempt{done: &c, at: s.o.Now()}
+}
+
+func (s *site) sayConnected(w http.ResponseWriter, c Connected) {
 	s.say(w, http.StatusOK, said{
 		Title: c.Service + " is connected",
 		Text:  "walkd reads it as " + c.Source + " of " + c.Person + " from now on: the last days first, then the history.",

@@ -67,6 +67,14 @@ func (c Consent) Needed() bool { return c == ConsentNeeded }
 // Possible reports whether consent can be given on a page.
 func (c Consent) Possible() bool { return c != NoConsent }
 
+// loud reports whether the page asks for a consent at its top.
+func (s SourceStatus) loud() bool {
+	return s.Consent.Needed() || s.Consent.Possible() && !s.Ends.IsZero()
+}
+
+// Quiet reports whether consent can be given on a page, but need not.
+func (s SourceStatus) Quiet() bool { return s.Consent.Possible() && !s.loud() }
+
 // A NudgeStatus is a decision and what became of it.
 type NudgeStatus struct {
 	At          time.Time
@@ -145,7 +153,7 @@ type banner struct {
 func banners(p PersonStatus) []banner {
 	var out []banner
 	for _, s := range p.Sources {
-		if s.Consent.Needed() || s.Consent.Possible() && !s.Ends.IsZero() {
+		if s.loud() {
 			out = append(out, banner{p.Name, s.Name, s.Service, s.Consent.Needed(), clock(p.Now, s.Ends)})
 		}
 	}
@@ -206,10 +214,13 @@ const (
 	chartTop    = 12
 	chartBottom = 22
 	barPitch    = 22
+	leastBars   = 28
 )
 
 func newChart(p PersonStatus) chart {
-	c := chart{Width: len(p.Days) * barPitch, Height: chartHeight, Target: fmt.Sprintf("%g", p.Today.Target)}
+	// A few days are as narrow as many, and stand where they will stand then.
+	first := max(0, leastBars-len(p.Days))
+	c := chart{Width: (first + len(p.Days)) * barPitch, Height: chartHeight, Target: fmt.Sprintf("%g", p.Today.Target)}
 	most := p.Today.Target * 1.25
 	for _, d := range p.Days {
 		most = max(most, d.Walking)
@@ -219,7 +230,7 @@ func newChart(p PersonStatus) chart {
 	c.TargetY = y(p.Today.Target)
 	var mean []string
 	for i, d := range p.Days {
-		x := float64(i * barPitch)
+		x := float64((first + i) * barPitch)
 		b := bar{X: x + 3, W: barPitch - 6, Y: y(d.Walking), Class: bandClass(d.Band), LabelX: x + barPitch/2}
 		b.H = chartTop + room - b.Y
 		if p.Limited {

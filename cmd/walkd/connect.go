@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,14 +16,17 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/config"
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/web"
 )
 
 // connector gets consents: the engine itself, or a daemon that has one.
 type connector interface {
 	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
 	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
+	AwaitConnect(ctx context.Context, state string) (pull.Connected, error)
 }
 
 func (a *app) connectCommand() *cobra.Command {
@@ -35,8 +39,9 @@ func (a *app) connectCommand() *cobra.Command {
 		Short: "Authorise a source, such as Google Health",
 		Long: `Ask for your consent that walkd reads a source of the config. It prints an
 address: open it in a browser on this machine, and consent. On a machine without
-a browser use --paste: open the address anywhere, consent, and paste the address
-that the browser then shows (the page itself cannot be reached, which is fine).
+a browser use --paste: open the address anywhere, or scan it with a phone, consent,
+and paste the address that the browser then shows (the page itself cannot be
+reached, which is fine). The daemon's status page can connect sources as well.
 
 Connecting again replaces the consent and loses no data. While a daemon runs on
 the data folder it keeps the consent and begins to pull at once.`,
@@ -90,9 +95,17 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		return err
 	}
 	var done pull.Connected
-	if paste {
+	switch {
+	case paste:
 		done, err = a.connectByPaste(ctx, to, begun)
-	} else {
+	case running && takesCallback(s.Web, begun.Redirect):
+		fmt.Fprintf(a.stderr, "Open this address in a browser%s, and consent:\n\n%s\n\n", onThisMachine(begun.Redirect), begun.URL)
+		fmt.Fprintln(a.stderr, "Waiting until the running walkd has the answer (Ctrl-C ends it; to paste it use --paste) ...")
+		done, err = to.AwaitConnect(ctx, begun.State)
+	case s.Web.BaseURL != "" && takesCallback(s.Web, begun.Redirect) && onThisMachine(begun.Redirect) == "":
+		err = fmt.Errorf("the daemon answers at the redirect URL %s, and it does not run: start `walkd run`, or use --paste",
+			begun.Redirect)
+	default:
 		done, err = connectByLoopback(ctx, to, begun, func() {
 			fmt.Fprintf(a.stderr, "Open this address in a browser on this machine, and consent:\n\n%s\n\n", begun.URL)
 			fmt.Fprintln(a.stderr, "Waiting for the answer (Ctrl-C ends it; on a machine without a browser use --paste) ...")
@@ -135,9 +148,40 @@ func findAccount(all []pull.Config, person, source string) (pull.Config, error) 
 		strings.Join(names, ", "))
 }
 
-// connectByPaste has the person paste the address that the browser ends at.
+// takesCallback reports whether the pages of a daemon with the config w are where a provider sends the browser.
+func takesCallback(w config.Web, redirect string) bool {
+	u, err := url.Parse(redirect)
+	if err != nil || !w.Pages || w.Listen == "" || u.Path != web.CallbackPath {
+		return false
+	}
+	if w.BaseURL != "" && redirect == w.BaseURL+web.CallbackPath {
+		return true
+	}
+	host, port, err := net.SplitHostPort(w.Listen)
+	if err != nil || u.Scheme != "http" || cmp.Or(u.Port(), "80") != port || onThisMachine(redirect) == "" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || ip != nil && (ip.IsUnspecified() || ip.IsLoopback())
+}
+
+// onThisMachine returns " on this machine" if a browser elsewhere cannot follow a redirect, else "".
+func onThisMachine(redirect string) string {
+	u, err := url.Parse(redirect)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+		return " on this machine"
+	}
+	return ""
+}
+
+// connectByPaste has the person paste the address that the browser ends at, unless the browser has brought it to the
+// daemon by then.
 func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connection) (pull.Connected, error) {
 	fmt.Fprintf(a.stderr, "Open this address in any browser, and consent:\n\n%s\n\n", c.URL)
+	a.showCode(c.URL)
 	fmt.Fprintf(a.stderr, "The browser ends at an address that begins with %s\n", c.Redirect)
 	fmt.Fprintln(a.stderr, "It may say that it cannot reach it. Copy the whole address from there, paste it here, and press Enter:")
 	line := make(chan string, 1)
@@ -150,11 +194,23 @@ func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connectio
 		}
 		line <- text
 	}()
+	waiting, stop := context.WithCancel(ctx)
+	brought := make(chan pull.Connected, 1)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if done, err := to.AwaitConnect(waiting, c.State); err == nil { // else the browser says why, and one can still paste
+			brought <- done
+		}
+	})
+	defer wait.Wait()
+	defer stop()
 	select {
 	case <-ctx.Done():
 		return pull.Connected{}, ctx.Err()
 	case err := <-failed:
 		return pull.Connected{}, err
+	case done := <-brought:
+		return done, nil
 	case text := <-line:
 		return to.FinishConnect(ctx, strings.TrimSpace(text))
 	}

@@ -62,7 +62,9 @@ func (m *machine) app() (a *app, stdout, stderr *output) {
 		return map[string]string{"WALKD_CONFIG": filepath.Join(m.dir, "config.toml"), "TZ": "Europe/Oslo"}[name]
 	}
 	stdout, stderr = &output{}, &output{}
-	return &app{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, env: env, now: m.now, terminal: terminalWidth}, stdout, stderr
+	return &app{
+		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, env: env, now: m.now, terminal: terminalWidth, lines: terminalLines,
+	}, stdout, stderr
 }
 
 // walkd runs a command that has to end with code.

@@ -37,8 +37,8 @@ type Connected struct {
 	Notes                   []string // what else the person should know, in sentences
 }
 
-// callbackPath is where providers send browsers to.
-const callbackPath = "/oauth/callback"
+// CallbackPath is the path to which providers send browsers with their answers.
+const CallbackPath = "/oauth/callback"
 
 // attemptLife is how long an attempt is shown. It ends a moment before its answer is refused.
 const attemptLife = 9 * time.Minute
@@ -108,11 +108,11 @@ func (s *site) showConnect(w http.ResponseWriter, r *http.Request, status int, o
 
 // returns reports whether a provider that redirects to an address sends this browser back here.
 func (s *site) returns(r *http.Request, redirect string) bool {
-	if s.o.BaseURL != "" && redirect == s.o.BaseURL+callbackPath {
+	if s.o.BaseURL != "" && redirect == s.o.BaseURL+CallbackPath {
 		return true
 	}
 	u, err := url.Parse(redirect)
-	if err != nil || u.Path != callbackPath {
+	if err != nil || u.Path != CallbackPath {
 		return false
 	}
 	here := url.URL{Host: r.Host}

@@ -84,7 +84,7 @@ func New(o Options) http.Handler {
 		mux.HandleFunc("GET /connect/{person}/{source}", s.admitted(s.serveConnect))
 		mux.HandleFunc("POST /connect/{person}/{source}", s.admitted(s.beginConnect))
 		mux.HandleFunc("POST /connect/{person}/{source}/answer", s.admitted(s.answerConnect))
-		mux.HandleFunc("GET "+callbackPath, s.serveCallback) // a browser that comes from elsewhere has no session with it
+		mux.HandleFunc("GET "+CallbackPath, s.serveCallback) // a browser that comes from elsewhere has no session with it
 	}
 	return s.guard(mux)
 }

@@ -101,6 +101,15 @@ func (m *machine) start() (url string, stop func() (int, string)) {
 	return url, stop
 }
 
+// freePort returns an address of this machine that nobody listens at.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // eventually waits until try returns nil.
 func (m *machine) eventually(try func() error) {
 	m.t.Helper()

@@ -271,16 +271,18 @@ type loginPage struct {
 }
 
 func (s *site) showLogin(w http.ResponseWriter, r *http.Request, status int, problem string) {
-	p := loginPage{Next: next(r), Problem: problem}
+	p := loginPage{Next: s.next(r), Problem: problem}
 	if base, err := url.Parse(s.o.BaseURL); err == nil && s.secure() && base.Host != r.Host {
 		p.Base = s.o.BaseURL
 	}
 	s.render(w, status, "login.html", p)
 }
 
-// next returns the page that was asked for before the login.
-func next(r *http.Request) string {
-	if to := r.FormValue("next"); strings.HasPrefix(to, "/connect/") && !strings.ContainsAny(to, "\\?#") {
+// next returns the page that was asked for before the login, if that connects a source; else the status page.
+func (s *site) next(r *http.Request) string {
+	if to := r.FormValue("next"); s.o.Connecting != nil && slices.ContainsFunc(s.o.Connecting.Sources, func(one Source) bool {
+		return to == connectPath(one.Person, one.Name)
+	}) {
 		return to
 	}
 	return "/"
@@ -288,7 +290,7 @@ func next(r *http.Request) string {
 
 func (s *site) serveLogin(w http.ResponseWriter, r *http.Request) {
 	if s.loggedIn(r) {
-		http.Redirect(w, r, next(r), http.StatusSeeOther)
+		http.Redirect(w, r, s.next(r), http.StatusSeeOther)
 		return
 	}
 	s.showLogin(w, r, http.StatusOK, "")
@@ -314,7 +316,7 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 		s.sessions.end(c.Value)
 	}
 	s.setCookie(w, s.sessions.begin(now), int(sessionLife.Seconds()))
-	http.Redirect(w, r, next(r), http.StatusSeeOther)
+	http.Redirect(w, r, s.next(r), http.StatusSeeOther)
 }
 
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {

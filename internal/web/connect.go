@@ -13,8 +13,8 @@ type Connecting struct {
 	Sources []Source
 	// Begin begins to get a person's consent. The answer to it is taken for ten minutes.
 	Begin func(ctx context.Context, person, source string) (Connection, error)
-	// Finish takes the address to which the provider has sent the browser. It goes on without whoever sent it, since the
-	// code in it is good once. Its errors are for the person, and hold no secrets.
+	// Finish takes the address to which the provider has sent the browser, or its query alone. It goes on without whoever
+	// sent it, since the code in it is good once. Its errors are for the person, and hold no secrets.
 	Finish func(ctx context.Context, redirected string) (Connected, error)
 }
 
@@ -180,7 +180,7 @@ func (s *site) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	again := s.attemptOf(r.URL.Query().Get("state"))
-	done, err := s.o.Connecting.Finish(r.Context(), r.URL.String())
+	done, err := s.o.Connecting.Finish(r.Context(), "?"+r.URL.RawQuery)
 	if err != nil {
 		s.say(w, http.StatusBadRequest, said{Title: "Not connected", Text: err.Error(), Again: again, Back: true})
 		return

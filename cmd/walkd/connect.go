@@ -29,10 +29,15 @@ type connector interface {
 	AwaitConnect(ctx context.Context, state string) (pull.Connected, error)
 }
 
+// disconnecter ends consents: the engine itself, or a daemon that has one.
+type disconnecter interface {
+	Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error)
+}
+
 func (a *app) connectCommand() *cobra.Command {
 	var (
-		person string
-		paste  bool
+		person        string
+		paste, revoke bool
 	)
 	c := &cobra.Command{
 		Use:   "connect SOURCE",
@@ -44,9 +49,13 @@ and paste the address that the browser then shows (the page itself cannot be
 reached, which is fine). The daemon's status page can connect sources as well.
 
 Connecting again replaces the consent and loses no data. While a daemon runs on
-the data folder it keeps the consent and begins to pull at once.`,
+the data folder it keeps the consent and begins to pull at once.
+
+With --revoke the consent is ended instead, with the service as far as it lets
+walkd do that, and walkd forgets its access. What was pulled stays.`,
 		Example: `  walkd connect watch
-  walkd connect watch --paste`,
+  walkd connect watch --paste
+  walkd connect watch --revoke`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("want the name of one source of the config")
@@ -54,18 +63,22 @@ the data folder it keeps the consent and begins to pull at once.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.connect(cmd.Context(), person, args[0], paste)
+			return a.connect(cmd.Context(), person, args[0], paste, revoke)
 		},
 	}
 	c.Flags().StringVar(&person, "person", "", "whose source it is (`NAME`), if the config has several people")
 	c.Flags().BoolVar(&paste, "paste", false, "paste the address that the browser ends at, instead of being called back")
+	c.Flags().BoolVar(&revoke, "revoke", false, "end the consent, instead of asking for it")
 	return c
 }
 
 // consentTime is how long a person may take to consent.
 const consentTime = 10 * time.Minute
 
-func (a *app) connect(ctx context.Context, person, source string, paste bool) (err error) {
+func (a *app) connect(ctx context.Context, person, source string, paste, revoke bool) (err error) {
+	if paste && revoke {
+		return usagef("connect: --paste asks for a consent, and --revoke ends it: want one of them")
+	}
 	s, err := a.load()
 	if err != nil {
 		return err
@@ -84,6 +97,13 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		}
 		defer func() { err = errors.Join(err, e.Store.Close()) }()
 		to = e
+	}
+	if revoke {
+		ender, ok := to.(disconnecter)
+		if !ok {
+			return errors.New("this walkd cannot end a consent: take the access away in your account with the service")
+		}
+		return a.disconnect(ctx, ender, account)
 	}
 	ctx, cancel := context.WithTimeout(ctx, consentTime)
 	defer cancel()
@@ -118,6 +138,24 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		return err
 	}
 	a.reportConnected(s, done, running)
+	return nil
+}
+
+// disconnect ends the consent for an account.
+func (a *app) disconnect(ctx context.Context, to disconnecter, c pull.Config) error {
+	done, err := to.Disconnect(ctx, c.Person, c.Source)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s of %s is disconnected: walkd pulls nothing more from %s. What was pulled stays.\n", done.Source,
+		done.Person, done.Service)
+	if done.Revoked {
+		fmt.Fprintf(a.stdout, "%s has ended the consent too.\n", done.Service)
+	}
+	if done.Remedy != "" {
+		fmt.Fprintf(a.stdout, "%s knows nothing of that yet: %s.\n", done.Service, done.Remedy)
+	}
+	fmt.Fprintf(a.stdout, "`walkd connect %s` connects it again.\n", done.Source)
 	return nil
 }
 

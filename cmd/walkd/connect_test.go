@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/walkd/walkd/internal/config"
+	"github.com/walkd/walkd/internal/pull"
 )
 
 // TestDaemonTakesCallback connects with a redirect to the daemon's own pages: commands learn from it what came of that.
@@ -102,5 +105,47 @@ func TestTakesCallback(t *testing.T) {
 		if got := takesCallback(w, tt.redirect); got != tt.want {
 			t.Errorf("%+v: got %t", tt, got)
 		}
+	}
+}
+
+// ender ends consents as it is told to.
+type ender struct {
+	asked string
+	done  pull.Disconnected
+	err   error
+}
+
+func (e *ender) Disconnect(_ context.Context, person, source string) (pull.Disconnected, error) {
+	e.asked = person + "/" + source
+	return e.done, e.err
+}
+
+func TestRevoke(t *testing.T) {
+	done := pull.Disconnected{Person: "alex", Source: "watch", Service: "Google Health"}
+	revoked, byHand := done, done
+	revoked.Revoked = true
+	byHand.Remedy = "take the access away at https://example.org/apps"
+	const first, last = "watch of alex is disconnected: walkd pulls nothing more from Google Health. What was pulled stays.\n", "`walkd connect watch` connects it again.\n"
+	for _, tt := range []struct {
+		done pull.Disconnected
+		err  error
+		want string
+	}{
+		{done, nil, first + last},
+		{revoked, nil, first + "Google Health has ended the consent too.\n" + last},
+		{byHand, nil, first + "Google Health knows nothing of that yet: take the access away at https://example.org/apps.\n" + last},
+		{done, errors.New("watch of alex is not connected"), ""},
+	} {
+		a, stdout, _ := newMachine(t, "").app()
+		e := &ender{done: tt.done, err: tt.err}
+		err := a.disconnect(t.Context(), e, pull.Config{Person: "alex", Source: "watch"})
+		if !errors.Is(err, tt.err) || stdout.String() != tt.want || e.asked != "alex/watch" {
+			t.Errorf("says %q, %v, want %q; asked for %s", stdout, err, tt.want, e.asked)
+		}
+	}
+	m := newMachine(t, "")
+	m.write("config.toml", "")
+	if _, said := m.walkd(exitUsage, "connect", "watch", "--revoke", "--paste"); !strings.Contains(said, "want one of them") {
+		t.Errorf("says %s", said)
 	}
 }

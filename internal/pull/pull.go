@@ -99,6 +99,13 @@ type Connected struct {
 	Zone                    *time.Location // where the provider says the person lives; nil if it does not tell
 }
 
+// A Disconnected tells of a consent that was given up.
+type Disconnected struct {
+	Person, Source, Service string
+	Revoked                 bool   // whether the provider has ended it
+	Remedy                  string // what the person has to do by hand to end it there; "" if nothing
+}
+
 // A Phase says how an account fares, in one word or two.
 type Phase string
 

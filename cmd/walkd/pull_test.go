@@ -195,8 +195,11 @@ func (w *world) connect(code int, browse func(address string, paste io.Writer), 
 			text := said.String()
 			found := consentAddress.FindString(text)
 			if found != "" && (strings.Contains(text, " ...") || strings.Contains(text, "press Enter:")) {
-				browse(found, paste)
-				_ = paste.Close()
+				p := &pasted{PipeWriter: paste}
+				browse(found, p)
+				if p.something { // else the person does not touch the terminal
+					_ = paste.Close()
+				}
 				return
 			}
 			if ctx.Err() != nil {
@@ -207,10 +210,22 @@ func (w *world) connect(code int, browse func(address string, paste io.Writer), 
 	got := <-ended
 	cancel()
 	<-opened
+	_ = paste.Close()
 	if got != code {
 		w.t.Fatalf("walkd connect: exit code %d, want %d: %s%s", got, code, out, said)
 	}
 	return out.String(), said.String()
+}
+
+// pasted is the input of a command, and whether there was any.
+type pasted struct {
+	*io.PipeWriter
+	something bool
+}
+
+func (p *pasted) Write(b []byte) (int, error) {
+	p.something = true
+	return p.PipeWriter.Write(b)
 }
 
 // browser opens an address as a browser does that follows where it is sent.

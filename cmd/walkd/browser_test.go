@@ -4,14 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -29,6 +33,29 @@ const lanName = "walkd.test"
 type browser struct {
 	t   *testing.T
 	ctx context.Context
+
+	mu   sync.Mutex
+	odd  []string // what it was asked for elsewhere, and what its policies have stopped
+	asks int      // requests
+}
+
+// hear notes what a page should not do.
+func (b *browser) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.asks++
+		u, err := url.Parse(e.Request.URL)
+		if err != nil || u.Scheme != "data" && u.Hostname() != "127.0.0.1" && u.Hostname() != lanName {
+			b.odd = append(b.odd, "asks for "+e.Request.URL)
+		}
+	case *cdplog.EventEntryAdded:
+		// That an answer is an error is said too, and is looked at elsewhere.
+		if e.Entry.Source != cdplog.EntrySourceNetwork {
+			b.odd = append(b.odd, fmt.Sprintf("%s says %s", e.Entry.URL, e.Entry.Text))
+		}
+	}
 }
 
 // newBrowser starts a Chromium with a window of some width.
@@ -53,8 +80,20 @@ func newBrowser(t *testing.T, width int64) *browser {
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("host-resolver-rules", "MAP "+lanName+" 127.0.0.1"))
 	ctx, end := chromedp.NewContext(alloc)
-	t.Cleanup(func() { end(); endAlloc() })
 	b := &browser{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		end()
+		endAlloc()
+		if len(b.odd) > 0 || b.asks == 0 {
+			t.Errorf("%d requests, and %q", b.asks, b.odd)
+		}
+	})
+	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as the test
+		t.Fatal(err)
+	}
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
 	b.do(chromedp.EmulateViewport(width, 800))
 	return b
 }
@@ -62,9 +101,6 @@ func newBrowser(t *testing.T, width int64) *browser {
 // do does something in the tab, within half a minute.
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx); err != nil { // starts the browser, for as long as the test
-		b.t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {

@@ -17,11 +17,14 @@ build: ## build the static binary build/walkd
 
 check: ready tools lint vet build test ## everything a change has to pass
 
-# gcc, where it is missing and can be installed.
+# gcc and Chromium, where they are missing and can be installed.
+INSTALL = test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq
 ready:
-	@command -v gcc >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null; } || \
+	@command -v gcc >/dev/null || { $(INSTALL) gcc libc6-dev >/dev/null; } || \
 		{ echo "SKIPPED: no gcc, so the tests run without the race detector" >&2; test "$$CI" != true; }
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ $(INSTALL) chromium >/dev/null; } || \
+		{ echo "SKIPPED: no Chromium, so no test looks at the pages in a browser" >&2; test "$$CI" != true; }
 	go mod verify
 
 lint: $(LINT) ## run the linters and check the format

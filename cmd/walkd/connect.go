@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,33 +16,46 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/walkd/walkd/internal/config"
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/web"
 )
 
 // connector gets consents: the engine itself, or a daemon that has one.
 type connector interface {
 	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
 	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
+	AwaitConnect(ctx context.Context, state string) (pull.Connected, error)
+}
+
+// disconnecter ends consents: the engine itself, or a daemon that has one.
+type disconnecter interface {
+	Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error)
 }
 
 func (a *app) connectCommand() *cobra.Command {
 	var (
-		person string
-		paste  bool
+		person        string
+		paste, revoke bool
 	)
 	c := &cobra.Command{
 		Use:   "connect SOURCE",
 		Short: "Authorise a source, such as Google Health",
 		Long: `Ask for your consent that walkd reads a source of the config. It prints an
 address: open it in a browser on this machine, and consent. On a machine without
-a browser use --paste: open the address anywhere, consent, and paste the address
-that the browser then shows (the page itself cannot be reached, which is fine).
+a browser use --paste: open the address anywhere, or scan it with a phone, consent,
+and paste the address that the browser then shows (the page itself cannot be
+reached, which is fine). The daemon's status page can connect sources as well.
 
 Connecting again replaces the consent and loses no data. While a daemon runs on
-the data folder it keeps the consent and begins to pull at once.`,
+the data folder it keeps the consent and begins to pull at once.
+
+With --revoke the consent is ended instead, with the service as far as it lets
+walkd do that, and walkd forgets its access. What was pulled stays.`,
 		Example: `  walkd connect watch
-  walkd connect watch --paste`,
+  walkd connect watch --paste
+  walkd connect watch --revoke`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("want the name of one source of the config")
@@ -49,18 +63,22 @@ the data folder it keeps the consent and begins to pull at once.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.connect(cmd.Context(), person, args[0], paste)
+			return a.connect(cmd.Context(), person, args[0], paste, revoke)
 		},
 	}
 	c.Flags().StringVar(&person, "person", "", "whose source it is (`NAME`), if the config has several people")
 	c.Flags().BoolVar(&paste, "paste", false, "paste the address that the browser ends at, instead of being called back")
+	c.Flags().BoolVar(&revoke, "revoke", false, "end the consent, instead of asking for it")
 	return c
 }
 
 // consentTime is how long a person may take to consent.
 const consentTime = 10 * time.Minute
 
-func (a *app) connect(ctx context.Context, person, source string, paste bool) (err error) {
+func (a *app) connect(ctx context.Context, person, source string, paste, revoke bool) (err error) {
+	if paste && revoke {
+		return usagef("connect: --paste asks for a consent, and --revoke ends it: want one of them")
+	}
 	s, err := a.load()
 	if err != nil {
 		return err
@@ -80,6 +98,13 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		defer func() { err = errors.Join(err, e.Store.Close()) }()
 		to = e
 	}
+	if revoke {
+		ender, ok := to.(disconnecter)
+		if !ok {
+			return errors.New("this walkd cannot end a consent: take the access away in your account with the service")
+		}
+		return a.disconnect(ctx, ender, account)
+	}
 	ctx, cancel := context.WithTimeout(ctx, consentTime)
 	defer cancel()
 	begun, err := to.BeginConnect(ctx, account.Person, account.Source)
@@ -90,9 +115,17 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		return err
 	}
 	var done pull.Connected
-	if paste {
+	switch {
+	case paste:
 		done, err = a.connectByPaste(ctx, to, begun)
-	} else {
+	case running && takesCallback(s.Web, begun.Redirect):
+		fmt.Fprintf(a.stderr, "Open this address in a browser%s, and consent:\n\n%s\n\n", onThisMachine(begun.Redirect), begun.URL)
+		fmt.Fprintln(a.stderr, "Waiting until the running walkd has the answer (Ctrl-C ends it; to paste it use --paste) ...")
+		done, err = to.AwaitConnect(ctx, begun.State)
+	case s.Web.BaseURL != "" && takesCallback(s.Web, begun.Redirect) && onThisMachine(begun.Redirect) == "":
+		err = fmt.Errorf("the daemon answers at the redirect URL %s, and it does not run: start `walkd run`, or use --paste",
+			begun.Redirect)
+	default:
 		done, err = connectByLoopback(ctx, to, begun, func() {
 			fmt.Fprintf(a.stderr, "Open this address in a browser on this machine, and consent:\n\n%s\n\n", begun.URL)
 			fmt.Fprintln(a.stderr, "Waiting for the answer (Ctrl-C ends it; on a machine without a browser use --paste) ...")
@@ -105,6 +138,24 @@ func (a *app) connect(ctx context.Context, person, source string, paste bool) (e
 		return err
 	}
 	a.reportConnected(s, done, running)
+	return nil
+}
+
+// disconnect ends the consent for an account.
+func (a *app) disconnect(ctx context.Context, to disconnecter, c pull.Config) error {
+	done, err := to.Disconnect(ctx, c.Person, c.Source)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s of %s is disconnected: walkd pulls nothing more from %s. What was pulled stays.\n", done.Source,
+		done.Person, done.Service)
+	if done.Revoked {
+		fmt.Fprintf(a.stdout, "%s has ended the consent too.\n", done.Service)
+	}
+	if done.Remedy != "" {
+		fmt.Fprintf(a.stdout, "%s knows nothing of that yet: %s.\n", done.Service, done.Remedy)
+	}
+	fmt.Fprintf(a.stdout, "`walkd connect %s` connects it again.\n", done.Source)
 	return nil
 }
 
@@ -135,9 +186,40 @@ func findAccount(all []pull.Config, person, source string) (pull.Config, error) 
 		strings.Join(names, ", "))
 }
 
-// connectByPaste has the person paste the address that the browser ends at.
+// takesCallback reports whether the pages of a daemon with the config w are where a provider sends the browser.
+func takesCallback(w config.Web, redirect string) bool {
+	u, err := url.Parse(redirect)
+	if err != nil || !w.Pages || w.Listen == "" || u.Path != web.CallbackPath {
+		return false
+	}
+	if w.BaseURL != "" && redirect == w.BaseURL+web.CallbackPath {
+		return true
+	}
+	host, port, err := net.SplitHostPort(w.Listen)
+	if err != nil || u.Scheme != "http" || cmp.Or(u.Port(), "80") != port || onThisMachine(redirect) == "" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || ip != nil && (ip.IsUnspecified() || ip.IsLoopback())
+}
+
+// onThisMachine returns " on this machine" if a browser elsewhere cannot follow a redirect, else "".
+func onThisMachine(redirect string) string {
+	u, err := url.Parse(redirect)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+		return " on this machine"
+	}
+	return ""
+}
+
+// connectByPaste has the person paste the address that the browser ends at, unless the browser has brought it to the
+// daemon by then.
 func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connection) (pull.Connected, error) {
 	fmt.Fprintf(a.stderr, "Open this address in any browser, and consent:\n\n%s\n\n", c.URL)
+	a.showCode(c.URL)
 	fmt.Fprintf(a.stderr, "The browser ends at an address that begins with %s\n", c.Redirect)
 	fmt.Fprintln(a.stderr, "It may say that it cannot reach it. Copy the whole address from there, paste it here, and press Enter:")
 	line := make(chan string, 1)
@@ -150,11 +232,23 @@ func (a *app) connectByPaste(ctx context.Context, to connector, c pull.Connectio
 		}
 		line <- text
 	}()
+	waiting, stop := context.WithCancel(ctx)
+	brought := make(chan pull.Connected, 1)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if done, err := to.AwaitConnect(waiting, c.State); err == nil { // else the browser says why, and one can still paste
+			brought <- done
+		}
+	})
+	defer wait.Wait()
+	defer stop()
 	select {
 	case <-ctx.Done():
 		return pull.Connected{}, ctx.Err()
 	case err := <-failed:
 		return pull.Connected{}, err
+	case done := <-brought:
+		return done, nil
 	case text := <-line:
 		return to.FinishConnect(ctx, strings.TrimSpace(text))
 	}
@@ -247,19 +341,28 @@ func connectPage(w http.ResponseWriter, status int, title, text string) {
 
 func (a *app) reportConnected(s settings, c pull.Connected, running bool) {
 	fmt.Fprintf(a.stdout, "%s is connected as %s of %s.\n", c.Service, c.Source, c.Person)
-	if !c.Ends.IsZero() {
-		fmt.Fprintf(a.stdout, "This consent ends on %s whatever walkd does, because your client is in testing with the "+
-			"provider. Publish it there, and connect again, to keep it.\n", c.Ends.Local().Format("2 January 2006 15:04"))
-	}
-	for _, p := range s.People {
-		if p.Name == c.Person && c.Zone != nil && c.Zone.String() != p.Home.String() {
-			fmt.Fprintf(a.stdout, "%s says that you live in %s, the config says %s. If the provider is right, set "+
-				"timezone = %q for %s.\n", c.Service, c.Zone, p.Home, c.Zone.String(), p.Name)
-		}
+	for _, note := range connectedNotes(s, c) {
+		fmt.Fprintln(a.stdout, note)
 	}
 	if running {
 		fmt.Fprintln(a.stdout, "The running walkd now pulls what there is, the newest first. `walkd today` shows it.")
 	} else {
 		fmt.Fprintln(a.stdout, "`walkd sync` pulls the last days now; `walkd run` goes on from there, and brings the history in.")
 	}
+}
+
+// connectedNotes returns what there is to know of a consent that was given, in sentences.
+func connectedNotes(s settings, c pull.Connected) []string {
+	var out []string
+	if !c.Ends.IsZero() {
+		out = append(out, fmt.Sprintf("This consent ends on %s whatever walkd does, because your client is in testing with the "+
+			"provider. Publish it there, and connect again, to keep it.", c.Ends.Local().Format("2 January 2006 15:04")))
+	}
+	for _, p := range s.People {
+		if p.Name == c.Person && c.Zone != nil && c.Zone.String() != p.Home.String() {
+			out = append(out, fmt.Sprintf("%s says that you live in %s, the config says %s. If the provider is right, set "+
+				"timezone = %q for %s.", c.Service, c.Zone, p.Home, c.Zone.String(), p.Name))
+		}
+	}
+	return out
 }

@@ -62,7 +62,9 @@ func (m *machine) app() (a *app, stdout, stderr *output) {
 		return map[string]string{"WALKD_CONFIG": filepath.Join(m.dir, "config.toml"), "TZ": "Europe/Oslo"}[name]
 	}
 	stdout, stderr = &output{}, &output{}
-	return &app{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, env: env, now: m.now, terminal: terminalWidth}, stdout, stderr
+	return &app{
+		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, env: env, now: m.now, terminal: terminalWidth, lines: terminalLines,
+	}, stdout, stderr
 }
 
 // walkd runs a command that has to end with code.
@@ -97,6 +99,15 @@ func (m *machine) start() (url string, stop func() (int, string)) {
 		return nil
 	})
 	return url, stop
+}
+
+// freePort returns an address of this machine that nobody listens at.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // eventually waits until try returns nil.

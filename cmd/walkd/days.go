@@ -200,6 +200,19 @@ func terminalWidth(w io.Writer) (int, bool) {
 	return width, true
 }
 
+// terminalLines returns the lines that the terminal shows that w is, 0 if it does not tell.
+func terminalLines(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	_, lines, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return lines
+}
+
 func (a *app) todayCommand() *cobra.Command {
 	var (
 		person string

@@ -25,6 +25,7 @@ import (
 	"github.com/walkd/walkd/internal/simulate/healthsim"
 	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
+	"github.com/walkd/walkd/internal/web"
 )
 
 const (
@@ -155,7 +156,7 @@ func (a *app) demo(ctx context.Context, in config.Influx, once bool, address str
 	clock := &demoClock{base: a.now()}
 	person := &s.People[0]
 	person.Name = demoPerson
-	service, err := startService(clock, person.Home)
+	service, err := startService(clock, person.Home, demoCallback(listener))
 	if err != nil {
 		return err
 	}
@@ -179,6 +180,7 @@ func (a *app) demo(ctx context.Context, in config.Influx, once bool, address str
 		}
 	}
 	if !once {
+		service.SetConsent("") // from now on there is a page that asks
 		if err := a.demoLive(ctx, e, s, clock, listener); err != nil {
 			return err
 		}
@@ -237,15 +239,11 @@ func (a *app) demoPull(ctx context.Context, e *engine.Engine) error {
 	if err != nil {
 		return err
 	}
-	connecting, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	consent := make(chan error, 1)
-	done, err := connectByLoopback(connecting, e, begun, func() {
-		go func() { consent <- giveConsent(connecting, begun.URL, cancel) }()
-	})
-	if agreed := <-consent; agreed != nil {
-		err = fmt.Errorf("the simulated consent: %w", agreed)
+	answer, err := giveConsent(ctx, begun.URL)
+	if err != nil {
+		return fmt.Errorf("the simulated consent: %w", err)
 	}
+	done, err := e.FinishConnect(ctx, answer)
 	if err != nil {
 		return err
 	}
@@ -287,27 +285,37 @@ func (a *app) demoPull(ctx context.Context, e *engine.Engine) error {
 	return nil
 }
 
-// giveConsent does what a person does in a browser. The simulated service consents at once and sends the browser back.
-func giveConsent(ctx context.Context, url string, failed context.CancelFunc) error {
-	err := func() error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("the browser ends at %s", resp.Status)
-		}
-		return nil
-	}()
+// giveConsent does what a person does in a browser, and returns the address to which the simulated service, which
+// consents at once, then sends that.
+func giveConsent(ctx context.Context, url string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		failed()
+		return "", err
 	}
-	return err
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := browser.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusFound {
+		return "", fmt.Errorf("the browser ends at %s", resp.Status)
+	}
+	return resp.Header.Get("Location"), nil
+}
+
+// demoCallback returns where the simulated service sends a browser: to the page of the demo, if there is one.
+func demoCallback(page net.Listener) string {
+	if page == nil {
+		return "http://localhost" + web.CallbackPath // nobody goes there
+	}
+	host, port, err := net.SplitHostPort(page.Addr().String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + web.CallbackPath
 }
 
 // demoShow shows the days, today, and what was decided.
@@ -437,13 +445,15 @@ func commandName() string {
 
 // A service is the simulated Google Health of the demo, on a port of this machine.
 type service struct {
+	*healthsim.Service
 	settings *googlehealth.Settings
 	server   *http.Server
 	served   chan error
 }
 
-// startService starts a simulated Google Health that knows the demo's person, who consents at once.
-func startService(c engine.Clock, home *time.Location) (*service, error) {
+// startService starts a simulated Google Health that knows the demo's person, who consents at once. It sends browsers to
+// callback.
+func startService(c engine.Clock, home *time.Location, callback string) (*service, error) {
 	life, err := simulate.Volunteer()
 	if err != nil {
 		return nil, err
@@ -459,21 +469,17 @@ func startService(c engine.Clock, home *time.Location) (*service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the simulated service: %w", err)
 	}
-	callback, err := freePort()
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
 	base := "http://" + listener.Addr().String()
 	settings := googlehealth.Defaults()
 	settings.ClientID, settings.ClientSecret = "walkd-demo", rand.Text()
-	settings.RedirectURL = "http://" + callback + "/oauth/callback"
+	settings.RedirectURL = callback
 	settings.APIURL, settings.AuthURL, settings.TokenURL = base, base+"/o/oauth2/v2/auth", base+"/token"
 	health := healthsim.New(healthsim.Options{
 		Now: c.Now, Wall: time.Now, ClientID: settings.ClientID, ClientSecret: settings.ClientSecret,
 		RedirectURLs: []string{settings.RedirectURL}, Consent: demoPerson,
 	})
 	health.Add(person)
-	s := &service{settings: settings, served: make(chan error, 1), server: &http.Server{
+	s := &service{Service: health, settings: settings, served: make(chan error, 1), server: &http.Server{
 		Handler: health, ReadHeaderTimeout: 5 * time.Second,
 	}}
 	go func() { s.served <- s.server.Serve(listener) }()
@@ -487,13 +493,4 @@ func (s *service) stop() error {
 		err = errors.Join(err, served)
 	}
 	return err
-}
-
-// freePort returns an address of this machine that nobody listens at.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
+	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -37,6 +40,7 @@ func TestDemoLive(t *testing.T) {
 	if status, text := get(t, base+"/"); status != http.StatusOK || !strings.Contains(text, "Time goes by 60 times as fast") {
 		t.Errorf("the page: %d %s", status, text)
 	}
+	reconnectDemo(t, base)
 	if _, text := get(t, base+"/metrics"); !strings.Contains(text, `walkd_source_up{kind="google-health",person_id="1",source="watch"} 1`) {
 		t.Errorf("/metrics: %s", text)
 	}
@@ -71,4 +75,36 @@ func TestDemoLive(t *testing.T) {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s: %v", dir, err)
 	}
+}
+
+// reconnectDemo presses what a person would press to connect the demo's source again.
+func reconnectDemo(t *testing.T, base string) {
+	t.Helper()
+	press := func(address string, form url.Values, want string) string {
+		t.Helper()
+		resp, err := http.PostForm(address, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+			t.Fatalf("%s: %s %s, %v", address, resp.Status, text, err)
+		}
+		return string(text)
+	}
+	_, page := get(t, base+"/")
+	if !strings.Contains(page, `action="/connect/demo/watch"`) || strings.Contains(page, "needs your consent") {
+		t.Errorf("the page: %s", page)
+	}
+	page = press(base+"/connect/demo/watch", nil, "comes back here by itself")
+	consent := regexp.MustCompile(`href="(http://127[^"]+)"`).FindStringSubmatch(page)
+	if consent == nil {
+		t.Fatalf("no link in %s", page)
+	}
+	address := html.UnescapeString(consent[1])
+	if _, text := get(t, address); !strings.Contains(text, "Simulated Google Health") {
+		t.Errorf("the service asks nobody: %s", text)
+	}
+	press(address, url.Values{"person": {"demo"}}, "<h1>Google Health is connected</h1>")
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +46,9 @@ func TestNoSecretGetsOut(t *testing.T) {
 	}
 	run("connecting", []bool{false, true}, func(l *leaks, base string) {
 		l.connectWrongly()
+		if base != "" {
+			l.connectWronglyOnPages(base)
+		}
 		l.ask(base)
 	})
 	for _, f := range faults {
@@ -83,16 +89,21 @@ func TestNoSecretGetsOut(t *testing.T) {
 func newLeaks(t *testing.T) *leaks {
 	w := newWorld(t, slowDay, 2, nil, "alexandra")
 	w.more = "log_level = \"debug\""
+	w.web = fmt.Sprintf("listen = \"127.0.0.1:0\"\npassword = %q", pagePassword)
 	w.last = fmt.Sprintf("[influx]\nurl = \"http://127.0.0.1:1\"\nbucket = \"walkd\"\ntoken = %q\n", projectionToken)
 	w.configure()
-	return &leaks{world: w, said: map[string]string{}}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &leaks{world: w, said: map[string]string{}, pages: &http.Client{Jar: jar}}
 }
 
 // search looks for every secret.
 func (l *leaks) search() {
 	l.t.Helper()
 	l.mu.Lock()
-	secrets := slices.Concat(l.Secrets(), l.verifiers, []string{l.phoneToken, phoneTopic, projectionToken})
+	secrets := slices.Concat(l.Secrets(), l.verifiers, []string{l.phoneToken, phoneTopic, projectionToken, pagePassword})
 	l.mu.Unlock()
 	for _, kind := range []string{"GOCSPX-", "4/", "ya29.", "1//"} {
 		if !slices.ContainsFunc(secrets, func(s string) bool { return strings.HasPrefix(s, kind) }) {
@@ -137,7 +148,8 @@ func leaked(text string, secrets []string) string {
 // leaks is all that was said in a world.
 type leaks struct {
 	*world
-	said map[string]string // by where, the same place further down
+	said  map[string]string // by where, the same place further down
+	pages *http.Client      // a browser that may be logged in
 }
 
 // keep keeps what a command said.
@@ -158,9 +170,9 @@ func (l *leaks) ask(base string) {
 		l.said[args] += stdout.String() + stderr.String()
 	}
 	if base != "" {
-		for _, path := range []string{"/", "/metrics", "/readyz", "/healthz"} {
-			_, text := get(l.t, base+path)
-			l.said[path] += text
+		l.login(base)
+		for _, path := range []string{"/", "/metrics", "/readyz", "/healthz", "/login", "/connect/alexandra/watch"} {
+			l.said[path] += l.open(base+path, nil)
 		}
 	}
 	for _, m := range l.Stored(phoneTopic) {
@@ -178,6 +190,86 @@ func (l *leaks) ask(base string) {
 	for _, a := range accounts {
 		l.said["state"] += string(a.State)
 	}
+}
+
+// open gets an address, or posts a form there unless that is nil, and returns the page at which that ends, with its headers.
+func (l *leaks) open(address string, form url.Values) string {
+	l.t.Helper()
+	get := func() (*http.Response, error) { return l.pages.Get(address) }
+	if form != nil {
+		get = func() (*http.Response, error) { return l.pages.PostForm(address, form) }
+	}
+	resp, err := get()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return fmt.Sprint(resp.Header, resp.Request.URL.Path, " ", string(text))
+}
+
+// login logs in on the pages, after a wrong try.
+func (l *leaks) login(base string) {
+	l.t.Helper()
+	l.said["login"] += l.open(base+"/login", url.Values{"password": {"a wrong one"}})
+	page := l.open(base+"/login", url.Values{"password": {pagePassword}})
+	if !strings.Contains(page, "<h1>alexandra</h1>") {
+		l.t.Errorf("login leads to %s", page)
+	}
+	l.said["login"] += page
+}
+
+// connectWronglyOnPages connects in all wrong ways on the pages of the daemon at base: the browser comes back, and the
+// address is pasted.
+func (l *leaks) connectWronglyOnPages(base string) {
+	l.login(base)
+	const page = "/connect/alexandra/watch"
+	back := func(answer string) {
+		_, query, _ := strings.Cut(answer, "?")
+		l.said["the callback"] += l.open(base+"/oauth/callback?"+query, nil)
+	}
+	paste := func(answer string) { l.said["pasting"] += l.open(base+page+"/answer", url.Values{"address": {answer}}) }
+	try := func(what, want string, change func(string) string) {
+		l.t.Helper()
+		for _, finish := range []func(string){back, paste} {
+			steps := l.open(base+page, url.Values{})
+			l.said["the steps"] += steps
+			link := regexp.MustCompile(`href="(http[^"]+)"`).FindStringSubmatch(steps)
+			if link == nil {
+				l.t.Fatalf("no link in %s", steps)
+			}
+			finish(change(l.answer(html.UnescapeString(link[1]))))
+		}
+		for _, where := range []string{"the callback", "pasting"} {
+			if !strings.Contains(l.said[where], want) {
+				l.t.Errorf("%s, %s: want %q in %s", what, where, want, l.said[where])
+			}
+		}
+	}
+	same := func(answer string) string { return answer }
+	for _, status := range echoes {
+		l.setEcho(status)
+		try(fmt.Sprintf("told all by %d", status), "Google Health: ", same)
+		l.setEcho(0)
+	}
+	l.Break(healthsim.Fault{Kind: healthsim.Dropped, Path: "/token"})
+	try("dropped", "no answer", same)
+	l.Clear()
+	l.SetConsent("nobody")
+	try("refused", "You refused Google Health the consent", same)
+	l.SetConsent("alexandra")
+	try("a wrong state", "does not know this attempt", func(answer string) string { return strings.Replace(answer, "state=", "state=x", 1) })
+	try("a wrong code", "used already or has expired", func(answer string) string { return strings.Replace(answer, "code=", "code=x", 1) })
+	try("no code", "holds no code", func(answer string) string { return strings.Replace(answer, "code=", "cod=", 1) })
+	used := ""
+	try("well", "Google Health is connected", func(answer string) string {
+		used = answer
+		return answer
+	})
+	try("an old answer", "This answer was used already", func(string) string { return used })
 }
 
 // connectWrongly connects in all wrong ways.

@@ -35,6 +35,7 @@ type app struct {
 	env            config.Env
 	now            func() time.Time
 	terminal       func(io.Writer) (columns int, ok bool) // whether an output is a terminal, and how wide
+	lines          func(io.Writer) int                    // how many lines a terminal shows; 0 if it does not tell
 
 	flags struct {
 		config, dataDir, logLevel, logFormat string
@@ -43,7 +44,10 @@ type app struct {
 
 // newApp returns the app of the machine that walkd runs on.
 func newApp() *app {
-	return &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now, terminal: terminalWidth}
+	return &app{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: config.Machine(), now: time.Now,
+		terminal: terminalWidth, lines: terminalLines,
+	}
 }
 
 // The exit codes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,8 +38,10 @@ type world struct {
 	redirect     string
 	secret       string // the client secret that the config has
 	people       []string
-	more         string // further config, at the top
-	last         string // and at the end
+	redirects    map[string]string // of people who have another redirect
+	web          string            // the section [web] of the config
+	more         string            // further config, at the top
+	last         string            // and at the end
 	phoneToken   string
 	lives        map[string]*simulate.Person
 
@@ -55,7 +58,7 @@ func newWorld(t *testing.T, now string, days int, change func(*healthsim.Options
 		t.Fatal(err)
 	}
 	w := &world{
-		machine: newMachine(t, now), redirect: "http://" + address + "/oauth/callback", secret: "GOCSPX-thesecretofthisclient",
+		machine: newMachine(t, now), web: "listen = \"127.0.0.1:0\"", redirect: "http://" + address + "/oauth/callback", secret: "GOCSPX-thesecretofthisclient",
 		people: people, lives: map[string]*simulate.Person{}, phoneToken: "tk_thephonestokenisasecret00000",
 	}
 	o := healthsim.Options{
@@ -142,8 +145,9 @@ func (w *world) setEcho(status int) {
 // configure writes the config anew.
 func (w *world) configure() {
 	var b strings.Builder
-	fmt.Fprintf(&b, "data_dir = %q\n%s\n[web]\nlisten = \"127.0.0.1:0\"\n", w.dir, w.more)
+	fmt.Fprintf(&b, "data_dir = %q\n%s\n[web]\n%s\n", w.dir, w.more, w.web)
 	for _, name := range w.people {
+		redirect := cmp.Or(w.redirects[name], w.redirect)
 		fmt.Fprintf(&b, `
 [[person]]
 name = %q
@@ -162,7 +166,7 @@ kind = "ntfy"
 name = "phone"
 url = "%s/%s"
 token = %q
-`, name, w.secret, w.redirect, w.health, w.health, w.health, w.ntfy, phoneTopic, w.phoneToken)
+`, name, w.secret, redirect, w.health, w.health, w.health, w.ntfy, phoneTopic, w.phoneToken)
 	}
 	b.WriteString(w.last)
 	w.write("config.toml", b.String())
@@ -191,8 +195,11 @@ func (w *world) connect(code int, browse func(address string, paste io.Writer), 
 			text := said.String()
 			found := consentAddress.FindString(text)
 			if found != "" && (strings.Contains(text, " ...") || strings.Contains(text, "press Enter:")) {
-				browse(found, paste)
-				_ = paste.Close()
+				p := &pasted{PipeWriter: paste}
+				browse(found, p)
+				if p.something { // else the person does not touch the terminal
+					_ = paste.Close()
+				}
 				return
 			}
 			if ctx.Err() != nil {
@@ -203,10 +210,22 @@ func (w *world) connect(code int, browse func(address string, paste io.Writer), 
 	got := <-ended
 	cancel()
 	<-opened
+	_ = paste.Close()
 	if got != code {
 		w.t.Fatalf("walkd connect: exit code %d, want %d: %s%s", got, code, out, said)
 	}
 	return out.String(), said.String()
+}
+
+// pasted is the input of a command, and whether there was any.
+type pasted struct {
+	*io.PipeWriter
+	something bool
+}
+
+func (p *pasted) Write(b []byte) (int, error) {
+	p.something = true
+	return p.PipeWriter.Write(b)
 }
 
 // browser opens an address as a browser does that follows where it is sent.
@@ -714,7 +733,7 @@ func TestDaemonPulls(t *testing.T) {
 	if n := w.asked() - asked; n > 3*2 {
 		t.Errorf("%d requests after the consent has ended", n)
 	}
-	page("! needs consent", "the consent has ended or was withdrawn", "run `walkd connect watch --person bo`.", "✓ ok")
+	page("! needs consent", "the consent has ended or was withdrawn", "run <code>walkd connect watch --person bo</code>.", "✓ ok")
 	metric(`walkd_source_needs_consent\{kind="google-health",person_id="2",source="watch"\} 1`)
 	metric(`walkd_source_needs_consent\{kind="google-health",person_id="1",source="watch"\} 0`)
 	if stdout, _ := w.walkd(exitDone, "today", "--person", "bo"); !strings.Contains(stdout, "! watch: needs consent") {

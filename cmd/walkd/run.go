@@ -24,9 +24,9 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "The daemon: pull, derive days, nudge, project",
 		Long: `Run until a signal: pull from the sources of the config, derive the days that
 changed, close days by the clock, send what is worth saying, keep InfluxDB up to
-date, answer /, /healthz, /readyz and /metrics on web.listen, and do what
-commands like import and sync ask for. SIGTERM or Ctrl-C ends it in good order, a
-second one at once; nothing stored is lost either way.`,
+date, serve the status page, /healthz, /readyz and /metrics on web.listen, and do
+what commands like import and sync ask for. SIGTERM or Ctrl-C ends it in good
+order, a second one at once; nothing stored is lost either way.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemon(cmd.Context()) },
 	}
@@ -84,11 +84,16 @@ func (a *app) serve(ctx context.Context, e *engine.Engine, s settings, listener 
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(engine.Metrics{Engine: e, HealthValues: s.Web.MetricsHealthValues}, collectors.NewGoCollector(),
 			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		h := web.New(web.Options{
+		o := web.Options{
 			Ready:   e.Ready,
 			Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
-			Status:  status,
-		})
+			Access:  web.Access{Password: s.Web.Password.Reveal(), Proxies: s.Web.TrustedProxies},
+			BaseURL: s.Web.BaseURL, Now: engine.WallClock{}.Now, Log: e.Log,
+		}
+		if s.Web.Pages {
+			o.Status, o.Connecting = status, connecting(ctx, e, s)
+		}
+		h := web.New(o)
 		g.Go(func() error { return web.Serve(ctx, listener, h, e.Log) })
 		e.Log.Info("listening", "address", listener.Addr().String())
 	}

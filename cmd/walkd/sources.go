@@ -116,11 +116,16 @@ func offText(s pull.State) string {
 
 // endingText announces a consent that will end by itself within days; "" if it does not.
 func endingText(s pull.State, wall time.Time) string {
-	if s.ConsentEnds.IsZero() || !s.Connected || s.ConsentEnds.Sub(wall) > 48*time.Hour {
+	if !endsSoon(s, wall) {
 		return ""
 	}
 	return fmt.Sprintf("the consent ends on %s: run `walkd connect %s` before", s.ConsentEnds.Local().Format("2 January 15:04"),
 		s.Source)
+}
+
+// endsSoon reports whether a consent ends by itself within two days.
+func endsSoon(s pull.State, wall time.Time) bool {
+	return !s.ConsentEnds.IsZero() && s.Connected && s.ConsentEnds.Sub(wall) <= 48*time.Hour
 }
 
 // A sourceJSON is how a source fares as `walkd today --json` hands it out.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -89,6 +90,62 @@ func (l *loader) checkListen(key, value string) {
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+
+// isLocalAddress reports whether a server that listens at a host:port can be reached from this machine alone.
+func isLocalAddress(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && isLocalHost(host)
+}
+
+// isLocalURL reports whether an address can be reached from this machine alone.
+func isLocalURL(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && isLocalHost(u.Hostname())
+}
+
+func isLocalHost(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// baseURL returns the scheme and host that value names, and nothing else.
+func (l *loader) baseURL(key, value string) string {
+	const want = `scheme and host alone, like "https://walkd.example.org"`
+	u, err := url.Parse(value)
+	switch {
+	case strings.Contains(value, "@"):
+		l.problem(key, "the URL holds a user name or password", want)
+	case strings.ContainsAny(value, "?#"):
+		l.problem(key, "the URL holds a query or fragment", want)
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		l.problem(key, quote(value)+" is not an HTTP URL", want)
+	case u.Path != "" && u.Path != "/":
+		l.problem(key, quote(value)+" holds a path", want+": a proxy has to give walkd a host name or a port of its own")
+	default:
+		usual := map[string]string{"http": ":80", "https": ":443"}[u.Scheme] // which browsers leave out
+		return u.Scheme + "://" + strings.ToLower(strings.TrimSuffix(u.Host, usual))
+	}
+	return ""
+}
+
+// proxy returns the addresses that value names: one, or those with a common beginning.
+func (l *loader) proxy(key, value string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(value)
+	if err != nil {
+		ip, ipErr := netip.ParseAddr(value)
+		if ipErr != nil || ip.Zone() != "" {
+			l.problem(key, quote(value)+" is not an IP address", `one like "192.168.1.2", or a range like "10.0.0.0/8"`)
+			return p, false
+		}
+		ip = ip.Unmap()
+		p = netip.PrefixFrom(ip, ip.BitLen())
+	}
+	if p.Bits() == 0 {
+		l.problem(key, quote(value)+" is everybody", "the addresses of proxies alone")
+		return p, false
+	}
+	return p.Masked(), true
+}
 
 // checkURL reports what is wrong with value as the address of an HTTP server, without showing what may be a password.
 func (l *loader) checkURL(key, value string) {

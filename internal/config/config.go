@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,6 +30,16 @@ type Config struct {
 type Web struct {
 	// Listen is the host:port of the HTTP server; "" for none.
 	Listen string
+	// Pages says that it has pages for people, besides health and metrics. If Listen or BaseURL is not of this machine
+	// alone there is a Password, or there are TrustedProxies, or both.
+	Pages bool
+	// BaseURL is the scheme and host by which browsers reach the pages, without a slash at the end; "" if only Listen
+	// says so.
+	BaseURL string
+	// Password opens the pages; empty for none.
+	Password Secret
+	// TrustedProxies are the addresses whose header Remote-User is believed.
+	TrustedProxies []netip.Prefix
 	// MetricsHealthValues says that /metrics may carry how much a person walked.
 	MetricsHealthValues bool
 }
@@ -185,8 +196,12 @@ type (
 		Person    []map[string]any `toml:"person"`
 	}
 	webKeys struct {
-		Listen              string `toml:"listen"`
-		MetricsHealthValues bool   `toml:"metrics_health_values"`
+		Listen              string   `toml:"listen"`
+		Pages               bool     `toml:"pages"`
+		BaseURL             string   `toml:"base_url"`
+		Password            Secret   `toml:"password,secret"`
+		TrustedProxies      []string `toml:"trusted_proxies"`
+		MetricsHealthValues bool     `toml:"metrics_health_values"`
 	}
 	influxKeys struct {
 		URL    string `toml:"url"`
@@ -278,12 +293,56 @@ func (l *loader) config(tree map[string]any) Config {
 }
 
 func (l *loader) web(keys map[string]any) Web {
-	w := webKeys{Listen: "127.0.0.1:8099"}
-	l.section("web", keys, &w)
+	in := webKeys{Listen: "127.0.0.1:8099", Pages: true}
+	before := len(l.problems)
+	l.section("web", keys, &in)
+	w := Web{Listen: in.Listen, Pages: in.Pages, Password: in.Password, MetricsHealthValues: in.MetricsHealthValues}
 	if w.Listen != "" {
 		l.checkListen("web.listen", w.Listen)
 	}
-	return Web(w)
+	if in.BaseURL != "" {
+		w.BaseURL = l.baseURL("web.base_url", in.BaseURL)
+	}
+	if n := len([]rune(w.Password.Reveal())); n > 0 && n < leastPassword {
+		key := "web.password"
+		if _, inFile := keys["password_file"]; inFile {
+			key += "_file"
+		}
+		l.problem(key, fmt.Sprintf("the password has %d characters", n), fmt.Sprintf("%d or more", leastPassword))
+	}
+	for i, text := range in.TrustedProxies {
+		if p, ok := l.proxy(fmt.Sprintf("web.trusted_proxies[%d]", i), text); ok {
+			w.TrustedProxies = append(w.TrustedProxies, p)
+		}
+	}
+	if !w.Pages {
+		for _, key := range []string{"base_url", "password", "password_file", "trusted_proxies"} {
+			if _, given := keys[key]; given && keys[key] != "" {
+				l.warn("web."+key, "has no effect without pages", "web.pages = true, or this left out")
+			}
+		}
+		return w
+	}
+	if len(l.problems) == before && w.Password.Reveal() == "" && len(w.TrustedProxies) == 0 {
+		l.needPassword(w)
+	}
+	return w
+}
+
+// leastPassword is how many characters a password has at least. Guessing is slowed down besides.
+const leastPassword = 8
+
+// needPassword reports pages that other machines can reach, which show to anybody how people walk.
+func (l *loader) needPassword(w Web) {
+	const want = `web.password_file, or web.trusted_proxies if a proxy asks who it is, or pages = false for health and metrics alone`
+	switch {
+	case w.Listen == "":
+	case !isLocalAddress(w.Listen):
+		l.problem("web.listen", quote(w.Listen)+" can be reached from other machines, and the pages have no password",
+			want+`, or an address of this machine like "127.0.0.1:8099"`)
+	case w.BaseURL != "" && !isLocalURL(w.BaseURL):
+		l.problem("web.base_url", quote(w.BaseURL)+" is not of this machine, and the pages have no password", want)
+	}
 }
 
 func (l *loader) influx(keys map[string]any) Influx {

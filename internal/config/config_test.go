@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -104,6 +105,7 @@ func loadText(text string, variables map[string]string, files fstest.MapFS) (Con
 		"etc/walkd/token":       {Data: []byte("from-file\n"), Mode: 0o600},
 		"etc/walkd/empty":       {Data: []byte("\n"), Mode: 0o600},
 		"etc/walkd/open":        {Data: []byte("from-open-file\n"), Mode: 0o644},
+		"etc/walkd/short":       {Data: []byte("31415\n"), Mode: 0o600},
 		"etc/localtime":         {Data: []byte("../usr/share/zoneinfo/Europe/Berlin"), Mode: fs.ModeSymlink},
 	}
 	for name, f := range files {
@@ -184,6 +186,7 @@ func TestTenMistakesAreTenLines(t *testing.T) {
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmpopts.EquateEmpty(),
 }
 
@@ -201,7 +204,7 @@ func TestEmptyFileRuns(t *testing.T) {
 		DataDir:   "/home/alex/.local/state/walkd",
 		LogLevel:  slog.LevelInfo,
 		LogFormat: "text",
-		Web:       Web{Listen: "127.0.0.1:8099"},
+		Web:       Web{Listen: "127.0.0.1:8099", Pages: true},
 		People: []Person{{
 			Name: "me", Home: mustZone(t, "Europe/Berlin"), TargetMinutes: 100,
 			Quiet:  walking.WallRange{From: 21*60 + 30, To: 8 * 60},
@@ -232,6 +235,9 @@ token_key = "${TOKEN_KEY}"
 
 [web]
 listen = ":80"
+base_url = "https://Walkd.example.org/"
+password_file = "token"
+trusted_proxies = ["192.168.1.2", "10.1.2.3/8", "::1", "::ffff:192.168.1.3"]
 metrics_health_values = true
 
 [influx]
@@ -291,7 +297,14 @@ kind = "csv"
 		LogLevel:  slog.LevelDebug,
 		LogFormat: "json",
 		TokenKey:  NewSecret(tokenKey),
-		Web:       Web{Listen: ":80", MetricsHealthValues: true},
+		Web: Web{
+			Listen: ":80", Pages: true, BaseURL: "https://walkd.example.org", Password: NewSecret("from-file"),
+			TrustedProxies: []netip.Prefix{
+				netip.MustParsePrefix("192.168.1.2/32"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+				netip.MustParsePrefix("192.168.1.3/32"),
+			},
+			MetricsHealthValues: true,
+		},
 		Influx: Influx{
 			URL: "https://influx.example.org/prefix", Org: "home", Bucket: "walking/autogen", Token: NewSecret("from-file"),
 		},
@@ -344,6 +357,25 @@ kind = "csv"
 	at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	if zone := got.People[0].Zones().At(at); zone.String() != west.String() {
 		t.Errorf("zone on the trip is %s", zone)
+	}
+}
+
+// TestPagesWithoutPassword is about those that start; testdata has those that do not.
+func TestPagesWithoutPassword(t *testing.T) {
+	for _, keys := range []string{
+		`listen = "localhost:8099"`, `listen = "[::1]:8099"`, `listen = "127.0.0.2:0"`, `listen = ""`,
+		"listen = \":8099\"\npages = false",
+		"listen = \":8099\"\ntrusted_proxies = ['192.168.1.2']",
+		"listen = \":8099\"\npassword = \"${INFLUX_TOKEN}\"",
+		"base_url = \"http://localhost:80\"", "base_url = \"https://walkd.example.org:443\"\npassword_file = \"token\"",
+	} {
+		c, warnings, err := loadText("[web]\n"+keys, nil, nil)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v, %v", keys, err, warnings)
+		}
+		if c.Web.BaseURL != "" && c.Web.BaseURL != "http://localhost" && c.Web.BaseURL != "https://walkd.example.org" {
+			t.Errorf("%s: the base URL is %s", keys, c.Web.BaseURL)
+		}
 	}
 }
 
@@ -544,14 +576,15 @@ func TestExample(t *testing.T) {
 
 	all := regexp.MustCompile(`(?m)^#([^ #\n])`).ReplaceAllString(string(text), "$1")
 	secret := &fstest.MapFile{Data: []byte("x"), Mode: 0o600}
-	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x"}, fstest.MapFS{
+	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x", "WALKD_WEB_PASSWORD": "x"}, fstest.MapFS{
 		"etc/walkd/google-secret": secret, "etc/walkd/polar-secret": secret, "etc/walkd/withings-secret": secret,
 		"etc/walkd/ntfy-token": secret,
 	})
 	var twice Problems
 	errors.As(err, &twice)
-	for i, want := range []string{"either token_key or token_key_file", "either token or token_file"} {
-		if len(twice) != 2 || !strings.HasSuffix(twice[i].Error(), want) {
+	wanted := []string{"either token_key or token_key_file", "either password or password_file", "either token or token_file"}
+	for i, want := range wanted {
+		if len(twice) != len(wanted) || !strings.HasSuffix(twice[i].Error(), want) {
 			t.Errorf("the example with all comments taken away: %v", err)
 		}
 	}
@@ -568,7 +601,9 @@ func TestExample(t *testing.T) {
 	}
 	inAll, live := shown(all), shown(string(text))
 	keys, sections := knownKeys()
-	optional := []string{"influx.token", "influx.token_file", "token_key", "token_key_file"}
+	optional := []string{
+		"influx.token", "influx.token_file", "token_key", "token_key_file", "web.password", "web.password_file",
+	}
 	for _, key := range keys {
 		if !inAll[key] {
 			t.Errorf("%s does not stand in the example", key)

@@ -39,6 +39,7 @@ type Commands interface {
 	Sync(ctx context.Context, req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
 	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
 	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
+	AwaitConnect(ctx context.Context, state string) (pull.Connected, error)
 	Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error)
 	Probe(ctx context.Context) ([]pull.About, error)
 }
@@ -229,11 +230,12 @@ func serveSync(w http.ResponseWriter, r *http.Request, c Commands) {
 	a.end(m, err)
 }
 
-// connectRequest begins to connect a source, or ends it with what came back.
+// connectRequest begins to connect a source, or ends it with what came back, or waits until somebody else does.
 type connectRequest struct {
 	Person     string `json:"person"`
 	Source     string `json:"source"`
 	Redirected string `json:"redirected"`
+	Await      string `json:"await"` // the state of an attempt
 }
 
 // maxQuestion is how long a question without a file may be.
@@ -246,12 +248,18 @@ func serveConnect(w http.ResponseWriter, r *http.Request, c Commands) {
 		a.end(message{}, fmt.Errorf("control: bad request: %w", err))
 		return
 	}
-	if req.Redirected == "" {
+	var done pull.Connected
+	var err error
+	switch {
+	case req.Await != "":
+		done, err = c.AwaitConnect(r.Context(), req.Await)
+	case req.Redirected != "":
+		done, err = c.FinishConnect(r.Context(), req.Redirected)
+	default:
 		begun, err := c.BeginConnect(r.Context(), req.Person, req.Source)
 		a.end(message{Begun: &begun}, err)
 		return
 	}
-	done, err := c.FinishConnect(r.Context(), req.Redirected)
 	m := connected{Connected: done}
 	if done.Zone != nil {
 		m.Zone = done.Zone.String()
@@ -400,7 +408,17 @@ func (c *Client) BeginConnect(ctx context.Context, person, source string) (pull.
 
 // FinishConnect has the daemon take what came back of the consent.
 func (c *Client) FinishConnect(ctx context.Context, redirected string) (pull.Connected, error) {
-	m, err := c.connect(ctx, connectRequest{Redirected: redirected})
+	return c.connected(ctx, connectRequest{Redirected: redirected})
+}
+
+// AwaitConnect waits until an attempt to connect has got its first answer from somewhere else, and returns what came of
+// it.
+func (c *Client) AwaitConnect(ctx context.Context, state string) (pull.Connected, error) {
+	return c.connected(ctx, connectRequest{Await: state})
+}
+
+func (c *Client) connected(ctx context.Context, req connectRequest) (pull.Connected, error) {
+	m, err := c.connect(ctx, req)
 	if err != nil || m.Connect == nil {
 		return pull.Connected{}, err
 	}

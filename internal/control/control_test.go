@@ -31,6 +31,7 @@ type commands struct {
 	sync     func(req pull.SyncRequest, progress func(pull.Progress)) ([]pull.SyncResult, error)
 	begin    func(person, source string) (pull.Connection, error)
 	finish   func(redirected string) (pull.Connected, error)
+	await    func(state string) (pull.Connected, error)
 	end      func(person, source string) (pull.Disconnected, error)
 	probe    func() ([]pull.About, error)
 }
@@ -45,6 +46,10 @@ func (c commands) BeginConnect(_ context.Context, person, source string) (pull.C
 
 func (c commands) FinishConnect(_ context.Context, redirected string) (pull.Connected, error) {
 	return c.finish(redirected)
+}
+
+func (c commands) AwaitConnect(_ context.Context, state string) (pull.Connected, error) {
+	return c.await(state)
 }
 
 func (c commands) Disconnect(_ context.Context, person, source string) (pull.Disconnected, error) {
@@ -332,6 +337,12 @@ func TestConnect(t *testing.T) {
 			}
 			return pull.Connected{}, refused
 		},
+		await: func(state string) (pull.Connected, error) {
+			if state == "s" {
+				return done, nil
+			}
+			return pull.Connected{}, refused
+		},
 	})
 	got, err := client.BeginConnect(t.Context(), "alex", "watch")
 	if diff := cmp.Diff(begun, got); diff != "" || err != nil {
@@ -342,6 +353,13 @@ func TestConnect(t *testing.T) {
 		t.Errorf("connected: %+v, %v", connected, err)
 	}
 	if _, err := client.FinishConnect(t.Context(), "nonsense"); err == nil || err.Error() != refused.Error() {
+		t.Errorf("err = %v, want %v", err, refused)
+	}
+	connected, err = client.AwaitConnect(t.Context(), "s")
+	if err != nil || connected.Zone.String() != "Europe/Oslo" || connected.Source != "watch" {
+		t.Errorf("awaited: %+v, %v", connected, err)
+	}
+	if _, err := client.AwaitConnect(t.Context(), "t"); err == nil || err.Error() != refused.Error() {
 		t.Errorf("err = %v, want %v", err, refused)
 	}
 }

@@ -98,6 +98,14 @@ func (e *Engine) FinishConnect(ctx context.Context, redirected string) (pull.Con
 	return e.Puller.Finish(ctx, redirected)
 }
 
+// AwaitConnect waits until an attempt to connect has got its first answer, and returns what came of it.
+func (e *Engine) AwaitConnect(ctx context.Context, state string) (pull.Connected, error) {
+	if e.Puller == nil {
+		return pull.Connected{}, ErrNoSources
+	}
+	return e.Puller.Await(ctx, state)
+}
+
 // Disconnect ends a person's consent for a source. What was pulled stays.
 func (e *Engine) Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error) {
 	if e.Puller == nil {

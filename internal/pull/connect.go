@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -25,7 +26,25 @@ type attempt struct {
 	consent ingest.Consent
 	begun   time.Time // wall
 	used    bool
+	end     *ending
 }
+
+// An ending is what came of the first answer to an attempt.
+type ending struct {
+	once      sync.Once
+	told      chan struct{} // closed once the rest is set
+	connected Connected
+	err       error
+}
+
+func (e *ending) tell(c Connected, err error) {
+	e.once.Do(func() {
+		e.connected, e.err = c, err
+		close(e.told)
+	})
+}
+
+var errUnknownAttempt = errors.New("walkd does not know this attempt to connect, or it is too old: connect again")
 
 // Begin begins to connect a person's source: the person is to open the URL within ten minutes, and what the provider
 // then redirects to is for Finish. An attempt that was begun before stays valid.
@@ -37,6 +56,7 @@ func (p *Puller) Begin(ctx context.Context, person, source string) (Connection, 
 	at := attempt{
 		account: a, begun: p.o.Wall.Now(),
 		consent: ingest.Consent{State: rand.Text(), Verifier: oauth2.GenerateVerifier()},
+		end:     &ending{told: make(chan struct{})},
 	}
 	a.secret.add(at.consent.Verifier)
 	p.mu.Lock()
@@ -92,6 +112,32 @@ func (p *Puller) Finish(ctx context.Context, redirected string) (Connected, erro
 		}
 		return Connected{}, err
 	}
+	done, err := p.finish(ctx, at, answer)
+	at.end.tell(done, err)
+	return done, err
+}
+
+// Await waits until an attempt, named by its state, has got its first answer by whatever way, and returns what Finish
+// has returned for that.
+func (p *Puller) Await(ctx context.Context, state string) (Connected, error) {
+	p.mu.Lock()
+	i := slices.IndexFunc(p.attempts, func(t attempt) bool { return t.consent.State == state })
+	if i < 0 {
+		p.mu.Unlock()
+		return Connected{}, errUnknownAttempt
+	}
+	end := p.attempts[i].end
+	p.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return Connected{}, ctx.Err()
+	case <-end.told:
+		return end.connected, end.err
+	}
+}
+
+// finish takes the answer to an attempt.
+func (p *Puller) finish(ctx context.Context, at attempt, answer url.Values) (Connected, error) {
 	a := at.account
 	code := answer.Get("code")
 	switch told := answer.Get("error"); {
@@ -212,7 +258,7 @@ func (p *Puller) take(state string) (attempt, error) {
 		t.used = true
 		return *t, nil
 	}
-	return attempt{}, errors.New("walkd does not know this attempt to connect, or it is too old: connect again")
+	return attempt{}, errUnknownAttempt
 }
 
 func (p *Puller) putBack(t attempt) {

@@ -1,6 +1,8 @@
 package pull_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -111,5 +113,60 @@ func TestConnectAgainAfterNoAnswer(t *testing.T) {
 	r.service.lock(func() { r.service.fault = nil })
 	if _, err := r.Finish(t.Context(), answer); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever waits for an attempt learns what came of its first answer, and nothing of other attempts.
+func TestAwait(t *testing.T) {
+	r := minutelyRig(t)
+	first, err := r.Begin(t.Context(), "alex", "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := r.Begin(t.Context(), "alex", "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type outcome struct {
+		pull.Connected
+		err error
+	}
+	waiting := make(chan outcome, 2)
+	for range 2 {
+		go func() {
+			c, err := r.Await(t.Context(), first.State)
+			waiting <- outcome{c, err}
+		}()
+	}
+	if _, err := r.Finish(t.Context(), "?error=access_denied&state="+second.State); err == nil {
+		t.Error("a refusal is no error")
+	}
+	if _, err := r.Await(t.Context(), second.State); err == nil || !strings.Contains(err.Error(), "you refused Minutes the consent") {
+		t.Errorf("the refused attempt: %v", err)
+	}
+	want, err := r.Finish(t.Context(), r.service.consent(t, first.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		got := <-waiting
+		if got.err != nil || got.Source != want.Source || got.Person != want.Person || got.Zone == nil {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if got, err := r.Await(t.Context(), first.State); err != nil || got.Service != want.Service {
+		t.Errorf("afterwards: %+v, %v", got, err)
+	}
+	if _, err := r.Await(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("unknown: %v", err)
+	}
+	third, err := r.Begin(t.Context(), "alex", "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Await(ctx, third.State); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits any longer: %v", err)
 	}
 }

@@ -1,22 +1,17 @@
 package web
 
 import (
-	"bytes"
-	"context"
-	"embed"
 	"fmt"
 	"html/template"
 	"math"
-	"net"
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/walkd/walkd/internal/walking"
 )
-
-//go:embed page
-var page embed.FS
 
 // A Status is what the status page shows.
 type Status struct {
@@ -46,13 +41,39 @@ type SourceStatus struct {
 	Name, Service string
 	Phase         string // in a word or two
 	Fine          bool
-	Text          string    // what is wrong, in words; "" if nothing is
-	Remedy        string    // what to do about it
+	Text          string // what is wrong, in words; "" if nothing is
+	Remedy        string // what to do about it
+	Consent       Consent
+	Ends          time.Time // when the consent ends by itself, if that is near; zero otherwise
 	Synced        time.Time // how far the device has synced; zero: not known
 	Success, Next time.Time // zero: never, not planned
 	Backfill      string    // how far the history has come; "" if it is done
 	Budget        string    // what is left of the limits
 }
+
+// A Consent says what a page has to do with a person's consent to a source.
+type Consent int
+
+// What there is to say of a consent.
+const (
+	NoConsent     Consent = iota // none is needed, or it cannot be given on a page
+	ConsentGiven                 // and it can be given anew
+	ConsentNeeded                // nothing comes in until the person gives it
+)
+
+// Needed reports whether nothing comes in without a new consent.
+func (c Consent) Needed() bool { return c == ConsentNeeded }
+
+// Possible reports whether consent can be given on a page.
+func (c Consent) Possible() bool { return c != NoConsent }
+
+// loud reports whether the page asks for a consent at its top.
+func (s SourceStatus) loud() bool {
+	return s.Consent.Needed() || s.Consent.Possible() && !s.Ends.IsZero()
+}
+
+// Quiet reports whether consent can be given on a page, but need not.
+func (s SourceStatus) Quiet() bool { return s.Consent.Possible() && !s.loud() }
 
 // A NudgeStatus is a decision and what became of it.
 type NudgeStatus struct {
@@ -65,42 +86,19 @@ type NudgeStatus struct {
 	Deliveries  []string
 }
 
-// servePage answers with the status page. It shows how somebody walks, so it answers only requests that were sent to
-// this machine itself: a page elsewhere cannot read it through a name that it has pointed here.
-func servePage(status func(context.Context) (Status, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		forwarded := r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != ""
-		if !loopback(r.Host) || !loopback(r.RemoteAddr) || forwarded {
-			http.Error(w, "The pages have no password yet, so they answer on 127.0.0.1 and localhost only.",
-				http.StatusForbidden)
-			return
-		}
-		s, err := status(r.Context())
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		t, err := template.New("status.html").Funcs(funcs()).ParseFS(page, "page/status.html")
-		var b bytes.Buffer
-		if err == nil {
-			err = t.Execute(&b, s)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(b.Bytes()) // a client that has gone needs no answer
-	}
+// statusPage is what the status page is made of.
+type statusPage struct {
+	Status
+	LoggedIn bool // by password, so that there is something to end
 }
 
-// loopback reports whether host, of a request, names this machine as seen from itself.
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+func (s *site) serveStatus(w http.ResponseWriter, r *http.Request) {
+	status, err := s.o.Status(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	s.render(w, http.StatusOK, "status.html", statusPage{Status: status, LoggedIn: s.loggedIn(r)})
 }
 
 // funcs returns what the template can ask for.
@@ -117,7 +115,49 @@ func funcs() template.FuncMap {
 		"target":    func(m float64) string { return fmt.Sprintf("%g", m) },
 		"chart":     newChart,
 		"seconds":   func(d time.Duration) int { return int(math.Ceil(d.Seconds())) },
+		"sentence":  sentence,
+		"connect":   connectPath,
+		"banners":   banners,
 	}
+}
+
+// sentence returns text with a capital letter, but for walkd's name, and a full stop, and what stands between backticks
+// as code.
+func sentence(text string) template.HTML {
+	if text == "" {
+		return ""
+	}
+	if first, size := utf8.DecodeRuneInString(text); !strings.HasPrefix(text, "walkd") {
+		text = string(unicode.ToUpper(first)) + text[size:]
+	}
+	if !strings.ContainsAny(text[len(text)-1:], ".!?:") {
+		text += "."
+	}
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		if part = template.HTMLEscapeString(part); i%2 == 1 {
+			part = "<code>" + part + "</code>"
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String())
+}
+
+// A banner says that a source needs a person's consent, or will soon.
+type banner struct {
+	Person, Source, Service string
+	Needed                  bool
+	Ends                    string // when the consent ends
+}
+
+func banners(p PersonStatus) []banner {
+	var out []banner
+	for _, s := range p.Sources {
+		if s.loud() {
+			out = append(out, banner{p.Name, s.Name, s.Service, s.Consent.Needed(), clock(p.Now, s.Ends)})
+		}
+	}
+	return out
 }
 
 func bandName(b walking.Band) string {
@@ -174,10 +214,13 @@ const (
 	chartTop    = 12
 	chartBottom = 22
 	barPitch    = 22
+	leastBars   = 28
 )
 
 func newChart(p PersonStatus) chart {
-	c := chart{Width: len(p.Days) * barPitch, Height: chartHeight, Target: fmt.Sprintf("%g", p.Today.Target)}
+	// A few days are as narrow as many, and stand where they will stand then.
+	first := max(0, leastBars-len(p.Days))
+	c := chart{Width: (first + len(p.Days)) * barPitch, Height: chartHeight, Target: fmt.Sprintf("%g", p.Today.Target)}
 	most := p.Today.Target * 1.25
 	for _, d := range p.Days {
 		most = max(most, d.Walking)
@@ -187,7 +230,7 @@ func newChart(p PersonStatus) chart {
 	c.TargetY = y(p.Today.Target)
 	var mean []string
 	for i, d := range p.Days {
-		x := float64(i * barPitch)
+		x := float64((first + i) * barPitch)
 		b := bar{X: x + 3, W: barPitch - 6, Y: y(d.Walking), Class: bandClass(d.Band), LabelX: x + barPitch/2}
 		b.H = chartTop + room - b.Y
 		if p.Limited {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,7 +28,7 @@ func status(t *testing.T) web.Status {
 		Today: walking.Summary{Day: today, Walking: 61.5, Low: 52.3, High: 70.7, Target: 100, Steps: 5210, Mean7: 101.2, Mean7Days: 6},
 		Sources: []web.SourceStatus{
 			{Name: "watch", Service: "Google Health", Phase: "ok", Fine: true, Synced: now.Add(-10 * time.Minute), Next: now.Add(15 * time.Minute)},
-			{Name: "ring", Service: "Ring", Phase: "needs consent", Text: "the consent has ended", Remedy: "Run walkd connect ring"},
+			{Name: "ring", Service: "Ring", Phase: "needs consent", Text: "the consent has ended", Remedy: "run `walkd connect ring`"},
 		},
 		Nudges: []web.NudgeStatus{
 			{At: now, Rule: "behind", Sent: true, Why: "as of 14:55 …", Title: "About 39 more minutes today", Body: "Two walks of 20 would do.", Deliveries: []string{"phone: delivered 15:05"}},
@@ -40,12 +41,17 @@ func status(t *testing.T) web.Status {
 	return web.Status{People: []web.PersonStatus{p}, Note: "A note.", Refresh: 5 * time.Second}
 }
 
+// options returns those of a site with a status page, on which nothing can be connected.
+func options(s func(context.Context) (web.Status, error)) web.Options {
+	return web.Options{
+		Ready: func(context.Context) []string { return nil }, Metrics: http.NotFoundHandler(), Status: s,
+		Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
 func server(t *testing.T, s func(context.Context) (web.Status, error)) *httptest.Server {
 	t.Helper()
-	h := web.New(web.Options{
-		Ready: func(context.Context) []string { return nil }, Metrics: http.NotFoundHandler(), Status: s,
-	})
-	srv := httptest.NewServer(h)
+	srv := httptest.NewServer(web.New(options(s)))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -81,7 +87,7 @@ func TestStatusPage(t *testing.T) {
 	for _, text := range []string{
 		"<strong>62</strong> of more than 100 min", "likely 52 to 71", "39 min to go", "alex &lt;b&gt;", "as of 14:55", "A note.",
 		"<strong>101</strong> min a day", "mean of the 6 of seven days that count", "101 to 124", "About 39 more minutes today", "phone: delivered 15:05",
-		"nothing sent: on-pace", "the consent has ended", "<b>Run walkd connect ring.</b>", "in 15 min",
+		"nothing sent: on-pace", "The consent has ended.", "<b>Run <code>walkd connect ring</code>.</b>", "in 15 min",
 		`http-equiv="refresh" content="5"`, "Fri 20 Nov: 90 min, not complete yet",
 	} {
 		if !strings.Contains(body, text) {
@@ -125,7 +131,7 @@ func TestStatusPageIsForThisMachine(t *testing.T) {
 			t.Errorf("%s: %s", host, resp.Status)
 		}
 	}
-	h := web.New(web.Options{Metrics: http.NotFoundHandler(), Status: func(context.Context) (web.Status, error) { return status(t), nil }})
+	h := web.New(options(func(context.Context) (web.Status, error) { return status(t), nil }))
 	r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
 	r.RemoteAddr = "192.168.1.7:50000"
 	w := httptest.NewRecorder()

@@ -96,7 +96,7 @@ func (s *Service) document(p *simulate.Person, d walking.Day, at time.Time) (Doc
 			doc.Steps += m.steps
 		}
 	}
-	doc.METs = s.o.Ring.mets(p.Name(), s.o.Seed, minutes)
+	doc.METs = s.o.Ring.mets(noiseOf(p.Name(), s.o.Seed), minutes)
 	doc.Classes = s.classes(doc, minutes, at)
 	return doc, true
 }

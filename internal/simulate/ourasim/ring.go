@@ -49,8 +49,8 @@ type minute struct {
 	steps int
 }
 
-// mets returns what the ring of who tells of the minutes.
-func (r Ring) mets(who string, seed uint64, minutes []minute) []float64 {
+// mets returns what a ring with some noise tells of the minutes.
+func (r Ring) mets(x noise, minutes []minute) []float64 {
 	up := make([]bool, len(minutes))
 	for i, m := range minutes {
 		if m.steps > 0 && m.worn {
@@ -69,16 +69,16 @@ func (r Ring) mets(who string, seed uint64, minutes []minute) []float64 {
 		met := atRest
 		if m.awake {
 			met = sitting
-			if chance(who, seed, "chore", unix/choreMinutes) < r.Chores {
+			if x.chance(choreNoise, unix/choreMinutes) < r.Chores {
 				met += choreMETs
 			}
 		}
 		if up[i] {
-			met += 2 * r.Busy * chance(who, seed, "up", unix)
+			met += 2 * r.Busy * x.chance(upNoise, unix)
 		}
-		met += r.Gain * float64(m.steps) * math.Exp(r.Sway*normal(who, seed, "sway", unix/5))
+		met += r.Gain * float64(m.steps) * math.Exp(r.Sway*x.normal(swayNoise, unix/5))
 		met += max(0, runMETs*float64(m.steps-runFrom))
-		met *= math.Exp(r.Noise * normal(who, seed, "noise", unix))
+		met *= math.Exp(r.Noise * x.normal(minuteNoise, unix))
 		out[i] = math.Round(met*10) / 10
 	}
 	return out
@@ -100,27 +100,44 @@ func class(mean float64) byte {
 	return '5'
 }
 
-// chance returns a number from 0 to 1 that is always the same for the same question.
-func chance(who string, seed uint64, what string, n int64) float64 {
+// noise is a number that is always the same for the same question, and looks random otherwise.
+type noise uint64
+
+// Questions that noise answers.
+const (
+	choreNoise = iota
+	upNoise
+	swayNoise
+	minuteNoise
+)
+
+func noiseOf(who string, seed uint64) noise {
 	h := fnv.New64a()
-	var b [16]byte
-	for i := range 8 {
-		b[i], b[8+i] = byte(seed>>(8*i)), byte(uint64(n)>>(8*i))
-	}
-	_, _ = h.Write([]byte(who + what))
-	_, _ = h.Write(b[:])
-	x := h.Sum64()
-	x ^= x >> 33 // FNV leaves neighbours alike
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return float64(x>>11) / (1 << 53)
+	_, _ = h.Write([]byte(who))
+	return noise(h.Sum64() + seed)
 }
 
-// normal returns a number with a mean of 0 and a spread of 1, roughly normal.
-func normal(who string, seed uint64, what string, n int64) float64 {
-	sum := -6.0
-	for i := range int64(12) {
-		sum += chance(who, seed, what, n*12+i)
+// bits returns 64 of them, by the finalizer of MurmurHash3.
+func (x noise) bits(question uint64, n int64) uint64 {
+	v := uint64(x) ^ question*0x9e3779b97f4a7c15 ^ uint64(n)*0xc2b2ae3d27d4eb4f
+	v ^= v >> 33
+	v *= 0xff51afd7ed558ccd
+	v ^= v >> 33
+	v *= 0xc4ceb9fe1a85ec53
+	return v ^ v>>33
+}
+
+// chance returns a number from 0 to 1.
+func (x noise) chance(question uint64, n int64) float64 {
+	return float64(x.bits(question, n)>>11) / (1 << 53)
+}
+
+// normal returns a number with a mean of 0 and a spread of 1, roughly normal: the sum of four even ones.
+func (x noise) normal(question uint64, n int64) float64 {
+	bits, sum := x.bits(question, n), -2.0
+	for range 4 {
+		sum += float64(bits&0xffff) / 0xffff
+		bits >>= 16
 	}
-	return sum
+	return sum * math.Sqrt(3)
 }

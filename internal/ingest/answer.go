@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // ReadJSON reads the whole body of an answer of service into v and closes it. A body that is cut off, is a web page or
@@ -78,4 +79,44 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 		return max(0, at.Sub(now))
 	}
 	return 0
+}
+
+// AnsweredAt returns the time on the wall at which an answer was made, as far as it tells; now otherwise.
+func AnsweredAt(resp *http.Response) time.Time {
+	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		return t
+	}
+	return time.Now()
+}
+
+// Quote returns what a provider says in quotes and on one line, not at length: "" if there is nothing, or if it holds one
+// of secrets or the access token that resp was asked with.
+func Quote(text string, resp *http.Response, secrets ...string) string {
+	const most = 200
+	if resp.Request != nil {
+		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+		secrets = append(secrets, token)
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(text, s) {
+			return ""
+		}
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most-1]) + "…"
+	}
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", text)
 }

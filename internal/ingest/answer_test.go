@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -87,5 +88,39 @@ func TestStatusError(t *testing.T) {
 	}
 	if err := ingest.StatusError("Steps Ltd", &http.Response{StatusCode: 204}, now); err != nil {
 		t.Errorf("204: %v", err)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	req := httptest.NewRequest(http.MethodGet, "/", nil)
+	req.Header.Set("Authorization", "Bearer the-token")
+	resp := &http.Response{Request: req}
+	for text, want := range map[string]string{
+		"":                         "",
+		" \n\t ":                   "",
+		"not\x00 a\n date \xff":    `"not a date"`,
+		"the-token is refused":     "",
+		"hush is refused":          "",
+		strings.Repeat("ä ", 300):  `"` + strings.Repeat("ä ", 99) + `ä…"`,
+		`it says "no"`:             `"it says \"no\""`,
+		"the-toke is not the hus!": `"the-toke is not the hus!"`,
+	} {
+		if got := ingest.Quote(text, resp, "hush", ""); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	if got := ingest.Quote("so", &http.Response{}); got != `"so"` {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAnsweredAt(t *testing.T) {
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	resp := &http.Response{Header: http.Header{"Date": {at.Format(http.TimeFormat)}}}
+	if got := ingest.AnsweredAt(resp); !got.Equal(at) {
+		t.Errorf("%s, want %s", got, at)
+	}
+	if got := ingest.AnsweredAt(&http.Response{}); got.Before(at.AddDate(-2, 0, 0)) {
+		t.Errorf("%s without a date", got)
 	}
 }

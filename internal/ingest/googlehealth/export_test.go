@@ -3,6 +3,7 @@ package googlehealth
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -70,3 +71,13 @@ var Unworn = unworn
 var InUse = inUse
 
 const InDrawer = inDrawer
+
+// KeepTime sets the time on the wall, from which the lives of tokens count.
+func (p *Provider) KeepTime(now func() time.Time) { p.oauth.Wall = now }
+
+// Limits are what is documented of one request, for the tests that count.
+const (
+	StepsSize    = stepsSize
+	ExerciseSize = exerciseSize
+	MaxTotals    = maxTotals
+)

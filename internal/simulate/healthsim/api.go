@@ -182,7 +182,7 @@ func (s *Service) serveDevices(w http.ResponseWriter, r *http.Request, p *simula
 		if s.o.Future {
 			o["mood"] = object{"of": []string{"the", "device"}}
 		}
-		l.items = append(l.items, item{-int64(i), func() object { return o }})
+		l.items = append(l.items, item{-int64(i), func() any { return o }})
 	}
 	s.send(w, paging{r.URL.Query().Get("pageSize"), r.URL.Query().Get("pageToken"), question(r, p)}, l)
 }
@@ -190,7 +190,7 @@ func (s *Service) serveDevices(w http.ResponseWriter, r *http.Request, p *simula
 // An item of a listing, with the key by which it is sorted.
 type item struct {
 	key  int64
-	body func() object // called only if it is on the page
+	body func() any // called only if it is on the page
 }
 
 // A listing is all that a request asks for, on whatever page.
@@ -235,7 +235,7 @@ func (s *Service) send(w http.ResponseWriter, p paging, l listing) {
 	case l.endToken:
 		out["nextPageToken"] = ""
 	}
-	var bodies []object
+	var bodies []any
 	for _, i := range rest[:min(size, len(rest))] {
 		bodies = append(bodies, i.body())
 	}
@@ -428,16 +428,11 @@ func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled, phone b
 	zones := p.Zones()
 	var out []item
 	add := func(start time.Time, offset time.Duration, nth int64, steps int, source object) {
-		if !f.holds(start, offset) {
-			return
+		if f.holds(start, offset) {
+			out = append(out, item{2*start.Unix() + nth, func() any {
+				return minutePoint{DataSource: source, Steps: s.minute(start, steps, zones)}
+			}})
 		}
-		out = append(out, item{2*start.Unix() + nth, func() object {
-			o := object{"steps": s.minute(start, steps, zones)}
-			if source != nil {
-				o["dataSource"] = source
-			}
-			return o
-		}})
 	}
 	w := f.window
 	w.Start = w.Start.Add(-time.Minute) // for what the phone counts later
@@ -458,16 +453,51 @@ func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled, phone b
 	return out, nil
 }
 
-// minute returns the steps of one. A true zero has no count.
-func (s *Service) minute(start time.Time, steps int, zones walking.Timeline) object {
-	out := object{"interval": interval(start, start.Add(time.Minute), zones, true)}
+// There are so many minutes that they are no objects, which take several times as long to write.
+type (
+	minutePoint struct {
+		DataSource object `json:"dataSource,omitempty"`
+		Steps      minute `json:"steps"`
+	}
+	minute struct {
+		Certainty float64  `json:"certainty,omitempty"`
+		Count     any      `json:"count,omitempty"` // a true zero has none
+		Interval  interval `json:"interval"`
+	}
+	// An interval is the span of a point, with the times of the clock if they are told.
+	interval struct {
+		CivilEndTime   *civilDateTime `json:"civilEndTime,omitempty"`
+		CivilStartTime *civilDateTime `json:"civilStartTime,omitempty"`
+		EndTime        string         `json:"endTime"`
+		EndUTCOffset   string         `json:"endUtcOffset"`
+		StartTime      string         `json:"startTime"`
+		StartUTCOffset string         `json:"startUtcOffset"`
+	}
+	// A civilDateTime is what a clock shows. Members of the time that are zero are left out.
+	civilDateTime struct {
+		Date struct {
+			Day   int `json:"day"`
+			Month int `json:"month"`
+			Year  int `json:"year"`
+		} `json:"date"`
+		Time struct {
+			Hours   int `json:"hours,omitempty"`
+			Minutes int `json:"minutes,omitempty"`
+			Seconds int `json:"seconds,omitempty"`
+		} `json:"time"`
+	}
+)
+
+// minute returns the steps of one.
+func (s *Service) minute(start time.Time, steps int, zones walking.Timeline) minute {
+	m := minute{Interval: span(start, start.Add(time.Minute), zones, true)}
 	if steps > 0 {
-		out["count"] = s.number(steps)
+		m.Count = s.number(steps)
 	}
 	if s.o.Future {
-		out["certainty"] = 0.97
+		m.Certainty = 0.97
 	}
-	return out
+	return m
 }
 
 func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool) ([]item, *problem) {
@@ -485,7 +515,7 @@ func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool
 		if x.Type == "WALKING" { // a ride may start with a walk
 			key++
 		}
-		out = append(out, item{key, func() object {
+		out = append(out, item{key, func() any {
 			name := fmt.Sprintf("users/%s/dataTypes/exercise/dataPoints/%d", userID(p), key)
 			if reconciled {
 				return object{"dataPointName": name, "exercise": s.exercise(x, zones)}
@@ -505,7 +535,7 @@ func (s *Service) exercise(x simulate.Session, zones walking.Timeline) object {
 	}
 	stamp := x.End.Format("2006-01-02T15:04:05.000000Z") // never in the future
 	out := object{
-		"interval": interval(x.Start, x.End, zones, false), "exerciseType": x.Type, "metricsSummary": summary,
+		"interval": span(x.Start, x.End, zones, false), "exerciseType": x.Type, "metricsSummary": summary,
 		"displayName": strings.ToLower(x.Type), "activeDuration": duration(x.End.Sub(x.Start)),
 		"createTime": stamp, "updateTime": stamp,
 	}
@@ -529,28 +559,25 @@ func (s *Service) source(device string) object {
 	}
 }
 
-// interval returns the span of a point, with the times of the clock if civil.
-func interval(start, end time.Time, zones walking.Timeline, civil bool) object {
-	out := object{}
-	for edge, t := range map[string]time.Time{"start": start, "end": end} {
+// span returns the interval of a point, with the times of the clock if civil.
+func span(start, end time.Time, zones walking.Timeline, civil bool) interval {
+	var in interval
+	edge := func(t time.Time, stamp, offset *string, wall **civilDateTime) {
 		local := t.In(zones.At(t))
-		_, offset := local.Zone()
-		out[edge+"Time"] = t.UTC().Format(time.RFC3339)
-		out[edge+"UtcOffset"] = duration(time.Duration(offset) * time.Second)
+		_, east := local.Zone()
+		*stamp, *offset = t.UTC().Format(time.RFC3339), duration(time.Duration(east)*time.Second)
 		if civil {
-			out["civil"+strings.ToUpper(edge[:1])+edge[1:]+"Time"] = civilTime(local)
+			*wall = civilTime(local)
 		}
 	}
-	return out
+	edge(start, &in.StartTime, &in.StartUTCOffset, &in.CivilStartTime)
+	edge(end, &in.EndTime, &in.EndUTCOffset, &in.CivilEndTime)
+	return in
 }
 
-// civilTime writes what a clock shows. Members that are zero are left out.
-func civilTime(wall time.Time) object {
-	clock := object{}
-	for name, n := range map[string]int{"hours": wall.Hour(), "minutes": wall.Minute(), "seconds": wall.Second()} {
-		if n > 0 {
-			clock[name] = n
-		}
-	}
-	return object{"date": object{"year": wall.Year(), "month": int(wall.Month()), "day": wall.Day()}, "time": clock}
+func civilTime(wall time.Time) *civilDateTime {
+	var c civilDateTime
+	c.Date.Year, c.Date.Month, c.Date.Day = wall.Year(), int(wall.Month()), wall.Day()
+	c.Time.Hours, c.Time.Minutes, c.Time.Seconds = wall.Clock()
+	return &c
 }

@@ -96,7 +96,7 @@ func (s *Service) serveDays(w http.ResponseWriter, r *http.Request, p *simulate.
 		if s.o.OldestFirst {
 			key = -key
 		}
-		l.items = append(l.items, item{key, func() object { return point }})
+		l.items = append(l.items, item{key, func() any { return point }})
 	}
 	if !s.o.OldestFirst {
 		slices.Reverse(l.items)

@@ -157,7 +157,7 @@ func TestRefusedExchange(t *testing.T) {
 func TestSpec(t *testing.T) {
 	spec := googlehealth.Defaults().Provider("watch").Spec()
 	want := ingest.Spec{
-		Service: "Google Health", MaxWindow: 28 * 24 * time.Hour, Align: ingest.AlignDay,
+		Service: "Google Health", MaxWindow: 61 * 24 * time.Hour, Align: ingest.AlignDay,
 		Earliest: walking.DayOf(2009, time.January, 1), LookBack: 72 * time.Hour,
 		Limits: []ingest.Limit{{Name: "minute", Requests: 120, Per: time.Minute}},
 	}

@@ -77,7 +77,8 @@ func newWorld(t *testing.T, now string, days int, change func(*healthsim.Options
 	today := walking.DayOf(w.now().In(home).Date())
 	for _, name := range people {
 		p, err := simulate.NewPerson(simulate.Plan{
-			Name: name, Life: life, Home: home, First: today - walking.Day(life.Days()-1), Zeros: true,
+			Name: name, Life: life, Home: home, Zeros: true,
+			First: today - walking.Day((days+life.Days()-1)/life.Days()*life.Days()-1), // today is the last day of a life
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -505,7 +506,7 @@ func (w *world) breakAs(kind healthsim.Kind, person string) {
 }
 
 // pullDays is how many days there are in TestPull: more than are pulled at once, so that it can be broken off.
-const pullDays = 29
+const pullDays = 3 * 29
 
 // TestPull goes the way of a person without a daemon: connect, sync, today, nudges, the history.
 func TestPull(t *testing.T) {
@@ -569,12 +570,12 @@ func TestPull(t *testing.T) {
 	ctx, breakOff := context.WithCancel(t.Context())
 	a.terminal = func(out io.Writer) (int, bool) { return 100, out == a.stderr }
 	a.stderr = &trigger{text: "\r", do: breakOff}
-	if code := a.run(ctx, []string{"sync", "--from", "2026-10-23"}); code != exitFailed {
+	if code := a.run(ctx, []string{"sync", "--from", "2026-08-26"}); code != exitFailed {
 		t.Errorf("exit code %d of a sync that was broken off", code)
 	}
 	before := len(w.days())
-	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23")
-	if !strings.HasPrefix(stdout, "watch: 29 days, ") || len(w.days()) != pullDays || before >= pullDays {
+	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-08-26")
+	if !strings.HasPrefix(stdout, "watch: 87 days, ") || len(w.days()) != pullDays || before >= pullDays {
 		t.Errorf("sync says %s; %d days, %d before", stdout, len(w.days()), before)
 	}
 	stdout, _ = w.walkd(exitDone, "sync", "--from", "2026-10-23", "--to", "2026-10-25")

@@ -157,11 +157,54 @@ func TestRefusedExchange(t *testing.T) {
 func TestSpec(t *testing.T) {
 	spec := googlehealth.Defaults().Provider("watch").Spec()
 	want := ingest.Spec{
-		Service: "Google Health", MaxWindow: 28 * 24 * time.Hour, Align: ingest.AlignDay,
+		Service: "Google Health", MaxWindow: 61 * 24 * time.Hour, Align: ingest.AlignDay,
 		Earliest: walking.DayOf(2009, time.January, 1), LookBack: 72 * time.Hour,
 		Limits: []ingest.Limit{{Name: "minute", Requests: 120, Per: time.Minute}},
 	}
 	if d := diff(want, spec); d != "" {
 		t.Errorf("spec (-want +got):\n%s", d)
+	}
+}
+
+// The end of a grant stays where it is, whatever later answers say of it, until there is another grant.
+func TestGrantEnds(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer string // to the refresh
+		moved  time.Duration
+	}{
+		{name: "not said again", answer: `{}`},
+		{name: "what is left of it", answer: `{"refresh_token_expires_in":500000}`, moved: -100_000 * time.Second},
+		{name: "the whole of it again", answer: `{"refresh_token_expires_in":700000}`},
+		{name: "zero", answer: `{"refresh_token_expires_in":0}`},
+		{name: "another grant", answer: `{"refresh_token":"other","refresh_token_expires_in":700000}`, moved: 100_000 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				var answer map[string]any
+				if err := json.Unmarshal([]byte(test.answer), &answer); err != nil {
+					t.Error(err)
+				}
+				answer["access_token"], answer["token_type"], answer["expires_in"] = "access", "Bearer", 3599
+				w.Header().Set("Content-Type", "application/json")
+				_ = json.NewEncoder(w).Encode(answer)
+			}))
+			t.Cleanup(server.Close)
+			s := googlehealth.Defaults()
+			s.TokenURL = server.URL
+			auth := s.Provider("watch").(ingest.Authorizer) //nolint:errcheck,forcetypeassert // a test may panic
+			before := ingest.Token{Refresh: "refresh", Ends: time.Now().Add(600_000 * time.Second)}
+			got, err := auth.Refresh(t.Context(), http.DefaultClient, before)
+			moved := got.Ends.Sub(before.Ends)
+			if err != nil || (moved-test.moved).Abs() > 30*time.Second || test.moved == 0 && moved != 0 {
+				t.Errorf("the end has moved by %s, want %s; error %v", moved, test.moved, err)
+			}
+			// One that has no end, as it has come to be known, gets the one that is told.
+			before.Ends = time.Time{}
+			got, err = auth.Refresh(t.Context(), http.DefaultClient, before)
+			if told := strings.Contains(test.answer, "00000"); err != nil || got.Ends.IsZero() == told {
+				t.Errorf("it ends at %s, error %v, want an end: %t", got.Ends, err, told)
+			}
+		})
 	}
 }

@@ -49,8 +49,11 @@ type (
 		Steps integer `json:"steps"`
 	}
 	pairedDevice struct {
-		DeviceType   string    `json:"deviceType"`
-		LastSyncTime time.Time `json:"lastSyncTime"`
+		DeviceType    string    `json:"deviceType"`
+		DeviceVersion string    `json:"deviceVersion"` // the name of the product
+		LastSyncTime  time.Time `json:"lastSyncTime"`
+		BatteryStatus string    `json:"batteryStatus"`
+		BatteryLevel  percent   `json:"batteryLevel"`
 	}
 	settings struct {
 		TimeZone string   `json:"timeZone"`
@@ -81,6 +84,18 @@ func (i *integer) UnmarshalJSON(b []byte) error {
 		return errors.New("a count is not a whole number")
 	}
 	*i = integer{n, true}
+	return nil
+}
+
+// A percent is zero if it is not what it should be: nothing depends on it.
+type percent int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *percent) UnmarshalJSON(b []byte) error {
+	n, err := strconv.ParseFloat(strings.Trim(string(b), `"`), 64)
+	if err == nil && n >= 0 && n <= 100 {
+		*p = percent(n)
+	}
 	return nil
 }
 

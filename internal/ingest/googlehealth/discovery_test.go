@@ -1,6 +1,7 @@
 package googlehealth_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
 	"github.com/walkd/walkd/internal/walking"
@@ -41,6 +43,7 @@ type method struct {
 	FlatPath   string            `json:"flatPath"`
 	Parameters map[string]schema `json:"parameters"`
 	Scopes     []string          `json:"scopes"`
+	Request    schema            `json:"request"`
 	Response   schema            `json:"response"`
 }
 
@@ -78,14 +81,14 @@ func readDiscovery(t *testing.T) *discovery {
 	return d
 }
 
-// find returns the method that answers GET at path.
-func (d *discovery) find(path string) (method, bool) {
+// find returns the method that answers at path.
+func (d *discovery) find(verb, path string) (method, bool) {
 	var search func(map[string]resource) (method, bool)
 	search = func(all map[string]resource) (method, bool) {
 		for _, r := range all {
 			for _, m := range r.Methods {
 				pattern := regexp.MustCompile(`\\\{[^}]*\\\}`).ReplaceAllString(regexp.QuoteMeta("/"+m.FlatPath), "[^/:]+")
-				if m.HTTPMethod == http.MethodGet && regexp.MustCompile("^"+pattern+"$").MatchString(path) {
+				if m.HTTPMethod == verb && regexp.MustCompile("^"+pattern+"$").MatchString(path) {
 					return m, true
 				}
 			}
@@ -107,10 +110,17 @@ var (
 )
 
 // wrong returns in what a request is not as the document has it, or "".
-func (d *discovery) wrong(verb string, u *url.URL) string {
-	m, ok := d.find(u.Path)
-	if !ok || verb != http.MethodGet {
+func (d *discovery) wrong(verb string, u *url.URL, body []byte) string {
+	m, ok := d.find(verb, u.Path)
+	switch {
+	case !ok:
 		return "no such method"
+	case m.Request.Ref == "" && len(body) > 0:
+		return "the method takes no body"
+	case m.Request.Ref != "":
+		if what := d.wrongBody(m.Request.Ref, body); what != "" {
+			return what
+		}
 	}
 	for key, values := range u.Query() {
 		p, own := m.Parameters[key]
@@ -149,14 +159,93 @@ func (d *discovery) wrong(verb string, u *url.URL) string {
 	return ""
 }
 
+// wrongBody returns in what a body is not of a schema, or "".
+func (d *discovery) wrongBody(name string, body []byte) string {
+	var v any
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if err := decoder.Decode(&v); err != nil {
+		return "the body is no JSON: " + err.Error()
+	}
+	if what := d.wrongValue(schema{Ref: name}, v); what != "" {
+		return what
+	}
+	if name != "DailyRollUpDataPointsRequest" {
+		return ""
+	}
+	var q struct {
+		PageSize int
+		Range    struct {
+			Start, End struct {
+				Date struct{ Year, Month, Day int }
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &q); err != nil {
+		return err.Error()
+	}
+	longest := longestRange.FindStringSubmatch(d.Schemas[name].Properties["range"].Description)
+	largest := largestPage.FindStringSubmatch(d.Schemas[name].Properties["pageSize"].Description)
+	if longest == nil || largest == nil {
+		return "the document no longer says how long a range and how large a page may be"
+	}
+	start, end := q.Range.Start.Date, q.Range.End.Date
+	n := walking.DayOf(end.Year, time.Month(end.Month), end.Day) - walking.DayOf(start.Year, time.Month(start.Month), start.Day)
+	if most, _ := strconv.Atoi(longest[1]); n < 1 || int(n)+1 > most { // also if the end is the last day
+		return fmt.Sprintf("the range has %d days, or one more: %d are allowed", n, most)
+	}
+	if most, _ := strconv.Atoi(largest[1]); q.PageSize < int(n)+1 || q.PageSize > most {
+		return fmt.Sprintf("the page size is %d for %d days, or one more: %d are allowed", q.PageSize, n, most)
+	}
+	return ""
+}
+
+var (
+	longestRange = regexp.MustCompile(`maximum range for all other data types is (\d+) days`)
+	largestPage  = regexp.MustCompile("maximum page size is `(\\d+)`")
+)
+
+func (d *discovery) wrongValue(s schema, v any) string {
+	if s.Ref != "" {
+		s = d.Schemas[s.Ref]
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			p, ok := s.Properties[key]
+			if !ok {
+				return "the body has no field " + key
+			}
+			if what := d.wrongValue(p, member); what != "" {
+				return what
+			}
+		}
+	case json.Number:
+		if s.Type != "integer" && s.Type != "number" {
+			return fmt.Sprintf("the body has a number, want a %s", s.Type)
+		}
+	case string:
+		if s.Type != "string" {
+			return fmt.Sprintf("the body has a string, want a %s", s.Type)
+		}
+	default:
+		return fmt.Sprintf("the body has a %T", v)
+	}
+	return ""
+}
+
 func TestPathsAndScopesAreDocumented(t *testing.T) {
 	d := readDiscovery(t)
 	responses := map[string]string{
-		steps: "ReconcileDataPointsResponse", exercises: "ReconcileDataPointsResponse",
+		totals: "DailyRollUpDataPointsResponse", steps: "ReconcileDataPointsResponse", exercises: "ReconcileDataPointsResponse",
 		devices: "ListPairedDevicesResponse", settings: "Settings",
 	}
 	for _, path := range googlehealth.Paths {
-		m, ok := d.find(path)
+		verb := http.MethodGet
+		if path == googlehealth.Posted {
+			verb = http.MethodPost
+		}
+		m, ok := d.find(verb, path)
 		if !ok {
 			t.Errorf("%s is not documented", path)
 			continue
@@ -171,17 +260,18 @@ func TestPathsAndScopesAreDocumented(t *testing.T) {
 		u := &url.URL{Path: path}
 		if size, ok := googlehealth.Sizes[path]; ok {
 			u.RawQuery = fmt.Sprintf("pageSize=%d", size)
-			if what := d.wrong(http.MethodGet, u); what != "" {
+			if what := d.wrong(http.MethodGet, u, nil); what != "" {
 				t.Errorf("%s: %s", u, what)
 			}
 			u.RawQuery = fmt.Sprintf("pageSize=%d", size+1)
-			if d.wrong(http.MethodGet, u) == "" {
+			if d.wrong(http.MethodGet, u, nil) == "" {
 				t.Errorf("%s: more could be asked for at once", u)
 			}
 		}
 	}
 	for name, list := range map[string]string{
 		"ReconcileDataPointsResponse": "dataPoints", "ListPairedDevicesResponse": "pairedDevices",
+		"DailyRollUpDataPointsResponse": "rollupDataPoints",
 	} {
 		if p := d.Schemas[name].Properties; p[list].Type != "array" || p["nextPageToken"].Type != "string" {
 			t.Errorf("%s has no list %s with a token", name, list)
@@ -227,6 +317,9 @@ func checkFields(t *testing.T, d *discovery, name string, typ reflect.Type) {
 func checkType(t *testing.T, d *discovery, at string, p schema, typ reflect.Type) {
 	t.Helper()
 	want := ""
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
 	switch typ.Name() {
 	case "integer":
 		want = "string int64"
@@ -236,6 +329,8 @@ func checkType(t *testing.T, d *discovery, at string, p schema, typ reflect.Type
 		want = "string google-datetime"
 	case "string":
 		want = "string "
+	case "int", "percent":
+		want = "integer int32"
 	default:
 		switch {
 		case typ.Kind() == reflect.Slice && p.Type == "array":

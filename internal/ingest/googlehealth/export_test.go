@@ -3,6 +3,7 @@ package googlehealth
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/walkd/walkd/internal/walking"
 )
@@ -14,13 +15,18 @@ var Schemas = map[string][]any{
 	"SessionTimeInterval":     {interval{}},
 	"PairedDevice":            {pairedDevice{}},
 	"Settings":                {settings{}},
+	"DailyRollupDataPoint":    {totalPoint{}},
+
+	"DailyRollUpDataPointsRequest": {totalsRequest{}},
 }
 
 var (
-	Paths  = []string{stepsPath, exercisePath, devicesPath, settingsPath}
+	Paths  = []string{stepsPath, totalsPath, exercisePath, devicesPath, settingsPath}
+	Posted = totalsPath // the one that is not asked for with GET
 	Sizes  = map[string]int{stepsPath: stepsSize, exercisePath: exerciseSize, devicesPath: devicesSize}
 	Scopes = map[string]string{
-		stepsPath: activityScope, exercisePath: activityScope, devicesPath: settingsScope, settingsPath: settingsScope,
+		stepsPath: activityScope, totalsPath: activityScope, exercisePath: activityScope, devicesPath: settingsScope,
+		settingsPath: settingsScope,
 	}
 	KindOf  = kindOf
 	Tracker = tracker
@@ -60,3 +66,18 @@ func (p *StepsPage) Records() (records []Record, err error) {
 
 // Unworn is unworn.
 var Unworn = unworn
+
+// InUse is inUse, and InDrawer its limit.
+var InUse = inUse
+
+const InDrawer = inDrawer
+
+// KeepTime sets the time on the wall, from which the lives of tokens count.
+func (p *Provider) KeepTime(now func() time.Time) { p.oauth.Wall = now }
+
+// Limits are what is documented of one request, for the tests that count.
+const (
+	StepsSize    = stepsSize
+	ExerciseSize = exerciseSize
+	MaxTotals    = maxTotals
+)

@@ -17,8 +17,12 @@ import (
 // errScope says that the consent lacks a right.
 var errScope = errors.New("the consent does not allow it")
 
-// tickTheBox is the remedy for a consent that lacks the right to read activity.
-const tickTheBox = "connect it again, and leave the box for activity and fitness data ticked"
+const (
+	// tickTheBox is the remedy for a consent that lacks the right to read activity.
+	tickTheBox = "connect it again, and leave the box for activity and fitness data ticked"
+	// takeBack is how a person ends a consent without walkd.
+	takeBack = "take the access away from walkd at https://myaccount.google.com/connections"
+)
 
 // A problem is the google.rpc.Status that the API answers with.
 type problem struct {
@@ -101,8 +105,7 @@ func (p *problem) failure(resp *http.Response) error {
 		return say(ingest.Permanent, "move the Fitbit account to a Google account in the Google Health app, and connect it "+
 			"again with that one", "this is an old Fitbit account, which the API does not know")
 	case p.has("RESOURCE_PERMISSION_DENIED"):
-		return say(ingest.Auth, "take the access away from walkd at https://myaccount.google.com/connections, and connect "+
-			"it again", "the consent has lost its effect")
+		return say(ingest.Auth, takeBack+", and connect it again", "the consent has lost its effect")
 	case e.Status == http.StatusForbidden && p.lacksScope(resp):
 		e.Err = fmt.Errorf("%w: %w", errScope, e.Err)
 		return say(ingest.Auth, tickTheBox, "the consent lacks a right")
@@ -154,11 +157,9 @@ func (p *problem) signUp() string {
 	return remedy
 }
 
-// words returns what Google says of the problem as a suffix: on one line, and not at length. It is left out if it holds
-// the access token.
-func (p *problem) words(resp *http.Response) string {
-	const most = 200
-	text := strings.Map(func(r rune) rune {
+// oneLine returns text on one line, without what cannot be seen, and of at most so many characters.
+func oneLine(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '
 		}
@@ -166,11 +167,18 @@ func (p *problem) words(resp *http.Response) string {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(p.Message, ""))
+	}, strings.ToValidUTF8(text, ""))
 	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
 	}
+	return text
+}
+
+// words returns what Google says of the problem as a suffix: on one line, and not at length. It is left out if it holds
+// the access token.
+func (p *problem) words(resp *http.Response) string {
+	text := oneLine(p.Message, 200)
 	if resp.Request != nil {
 		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
 		if token != "" && strings.Contains(p.Message, token) {

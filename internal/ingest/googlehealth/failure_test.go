@@ -34,6 +34,12 @@ func TestRefusals(t *testing.T) {
 			err: `Google Health answered 401 Unauthorized: "The request had invalid authentication credentials."`,
 		},
 		{
+			name: "token, with details", class: ingest.Auth, remedy: again,
+			answer: answer{status: 401, body: `{"error":{"code":401,"message":"No.","status":"UNAUTHENTICATED","details":[{"@type":` +
+				`"type.googleapis.com/google.rpc.ErrorInfo","reason":"ACCESS_TOKEN_EXPIRED","metadata":{"service":"x","n":"1"}}]}}`},
+			err: `Google Health answered 401 Unauthorized: "No."`,
+		},
+		{
 			name: "token, in few words", answer: answer{status: 401}, class: ingest.Auth, remedy: again,
 			err: "Google Health answered 401 Unauthorized",
 		},

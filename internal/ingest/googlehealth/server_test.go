@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,7 @@ import (
 const (
 	steps     = "/v4/users/me/dataTypes/steps/dataPoints:reconcile"
 	exercises = "/v4/users/me/dataTypes/exercise/dataPoints:reconcile"
+	totals    = "/v4/users/me/dataTypes/steps/dataPoints:dailyRollUp"
 	devices   = "/v4/users/me/pairedDevices"
 	settings  = "/v4/users/me/settings"
 )
@@ -43,6 +45,7 @@ type google struct {
 	mu      sync.Mutex
 	answers map[string][]answer // by path, in order; the last is repeated
 	asked   []*url.URL
+	bodies  []string // of what was asked
 }
 
 func newGoogle(t *testing.T, answers map[string][]answer) *google {
@@ -50,10 +53,14 @@ func newGoogle(t *testing.T, answers map[string][]answer) *google {
 	g := &google{t: t, answers: answers}
 	doc := readDiscovery(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if what := doc.wrong(r.Method, r.URL); what != "" {
-			t.Errorf("%s %s: %s", r.Method, r.URL, what)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
 		}
-		a := g.take(r)
+		if what := doc.wrong(r.Method, r.URL, body); what != "" {
+			t.Errorf("%s %s: %s: %s", r.Method, r.URL, what, body)
+		}
+		a := g.take(r, string(body))
 		for k, v := range a.header {
 			w.Header().Set(k, v)
 		}
@@ -68,11 +75,11 @@ func newGoogle(t *testing.T, answers map[string][]answer) *google {
 	return g
 }
 
-func (g *google) take(r *http.Request) answer {
+func (g *google) take(r *http.Request, body string) answer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := *r.URL
-	g.asked = append(g.asked, &u)
+	g.asked, g.bodies = append(g.asked, &u), append(g.bodies, body)
 	list := g.answers[r.URL.Path]
 	if len(list) == 0 {
 		g.t.Errorf("asked for %s, which is not expected", r.URL)
@@ -191,4 +198,12 @@ func probe(s ingest.Source) func(context.Context) (time.Time, error) {
 
 func zone(s ingest.Source) func(context.Context) (*time.Location, error) {
 	return s.(ingest.Zoner).Zone //nolint:errcheck,forcetypeassert // a test may panic
+}
+
+func totaler(s ingest.Source) func(context.Context, walking.Day, walking.Day) ([]ingest.Total, error) {
+	return s.(ingest.Totaler).Totals //nolint:errcheck,forcetypeassert // a test may panic
+}
+
+func describer(s ingest.Source) func(context.Context) (ingest.Description, error) {
+	return s.(ingest.Describer).Describe //nolint:errcheck,forcetypeassert // a test may panic
 }

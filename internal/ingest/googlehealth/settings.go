@@ -18,9 +18,10 @@ type Settings struct {
 	// RedirectURL is where Google sends the browser after consent, as registered for the client.
 	RedirectURL string `toml:"redirect_url"`
 	// The addresses of Google's servers; others are for tests and the demo.
-	APIURL   string `toml:"api_url"`
-	AuthURL  string `toml:"auth_url"`
-	TokenURL string `toml:"token_url"`
+	APIURL    string `toml:"api_url"`
+	AuthURL   string `toml:"auth_url"`
+	TokenURL  string `toml:"token_url"`
+	RevokeURL string `toml:"revoke_url"`
 }
 
 // Defaults returns the settings of a config that says nothing.
@@ -30,6 +31,7 @@ func Defaults() *Settings {
 		APIURL:      "https://health.googleapis.com",
 		AuthURL:     "https://accounts.google.com/o/oauth2/v2/auth",
 		TokenURL:    "https://oauth2.googleapis.com/token",
+		RevokeURL:   "https://oauth2.googleapis.com/revoke",
 	}
 }
 
@@ -54,6 +56,7 @@ func (s *Settings) Check(report func(key, what, want string)) {
 		{"api_url", s.APIURL, Defaults().APIURL},
 		{"auth_url", s.AuthURL, Defaults().AuthURL},
 		{"token_url", s.TokenURL, Defaults().TokenURL},
+		{"revoke_url", s.RevokeURL, Defaults().RevokeURL},
 	} {
 		if what := wrongURL(u.value); what != "" {
 			report(u.key, what, fmt.Sprintf("an https address, or an http one on this machine, like %q", u.like))
@@ -89,6 +92,7 @@ func (s *Settings) Provider(source string) ingest.Provider {
 	return &Provider{
 		source: source,
 		api:    strings.TrimRight(s.APIURL, "/"),
+		revoke: s.RevokeURL,
 		oauth: ingest.OAuth2{
 			Service: service,
 			Config: oauth2.Config{

@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 		{"whole", func(*googlehealth.Settings) {}, ""},
 		{"other addresses", func(s *googlehealth.Settings) {
 			s.RedirectURL, s.APIURL = "https://walkd.example.org/oauth/callback", "http://127.0.0.1:8081/google/"
-			s.AuthURL, s.TokenURL = "http://localhost:1/auth", "http://[::1]:1/token"
+			s.AuthURL, s.TokenURL, s.RevokeURL = "http://localhost:1/auth", "http://[::1]:1/token", "http://[::1]:1/revoke"
 		}, ""},
 		{
 			"empty", func(s *googlehealth.Settings) { s.ClientID, s.ClientSecret = "", "" },
@@ -54,6 +54,11 @@ func TestCheck(t *testing.T) {
 		{
 			"another scheme", func(s *googlehealth.Settings) { s.TokenURL = "ftp://oauth2.googleapis.com/token" },
 			`token_url: "ftp://oauth2.googleapis.com/token" is not an HTTP URL` + like + `"https://oauth2.googleapis.com/token"`,
+		},
+		{
+			"another machine", func(s *googlehealth.Settings) { s.RevokeURL = "http://192.0.2.1/revoke" },
+			`revoke_url: "http://192.0.2.1/revoke" is not encrypted and leaves this machine` + like +
+				`"https://oauth2.googleapis.com/revoke"`,
 		},
 		{
 			"a password", func(s *googlehealth.Settings) { s.APIURL = "https://me:hush@health.googleapis.com" },

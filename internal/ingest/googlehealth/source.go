@@ -1,8 +1,10 @@
 package googlehealth
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +27,7 @@ type source struct {
 // The paths, and how much is asked for at once: the documented maximum.
 const (
 	stepsPath    = "/v4/users/me/dataTypes/steps/dataPoints:reconcile"
+	totalsPath   = "/v4/users/me/dataTypes/steps/dataPoints:dailyRollUp"
 	exercisePath = "/v4/users/me/dataTypes/exercise/dataPoints:reconcile"
 	devicesPath  = "/v4/users/me/pairedDevices"
 	settingsPath = "/v4/users/me/settings"
@@ -32,6 +35,7 @@ const (
 	stepsSize    = 10_000
 	exerciseSize = 25
 	devicesSize  = 100
+	totalsSize   = 90
 
 	maxPages = 1000 // of one question; what needs more is no end
 )
@@ -82,7 +86,7 @@ func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record,
 		field, instant(r.Window.Start), field, instant(r.Window.End)))
 	var records []walking.Record
 	left := s.leftOut(ctx, "data points", r)
-	err := pages(ctx, s, stepsPath, q, "dataPoints", func(p *stepsPoint) error {
+	err := pages(ctx, s.listing(stepsPath, q), "dataPoints", func(p *stepsPoint) error {
 		rec, err := p.record()
 		if err != nil {
 			return err
@@ -115,7 +119,7 @@ func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Ses
 		field, first.Format(time.DateOnly), field, last.Format(time.DateOnly)))
 	var sessions []walking.Session
 	left := s.leftOut(ctx, "exercises", r)
-	err := pages(ctx, s, exercisePath, q, "dataPoints", func(p *exercisePoint) error {
+	err := pages(ctx, s.listing(exercisePath, q), "dataPoints", func(p *exercisePoint) error {
 		ses, err := p.session()
 		if err != nil {
 			return err
@@ -197,60 +201,6 @@ func (l *leftOver) tell() {
 	}
 }
 
-// Probe returns when a watch or band of the person last synced. It is zero if there is none, or if the person has not
-// granted the right to know.
-func (s *source) Probe(ctx context.Context) (time.Time, error) {
-	if s.p.noSettings.Load() {
-		return time.Time{}, nil
-	}
-	var synced time.Time
-	err := pages(ctx, s, devicesPath, query(devicesSize, ""), "pairedDevices", func(d *pairedDevice) error {
-		if d.DeviceType == tracker && d.LastSyncTime.After(synced) {
-			synced = d.LastSyncTime.UTC()
-		}
-		return nil
-	})
-	if errors.Is(err, errScope) {
-		s.p.noSettings.Store(true)
-		return time.Time{}, nil
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	return synced, nil
-}
-
-// Zone returns the time zone of the person's settings.
-func (s *source) Zone(ctx context.Context) (*time.Location, error) {
-	fail := func(err error) (*time.Location, error) {
-		return nil, &ingest.Error{Class: ingest.Permanent, Err: fmt.Errorf("%s: no time zone: %w", service, err)}
-	}
-	if s.p.noSettings.Load() {
-		return fail(errScope)
-	}
-	resp, err := s.get(ctx, settingsPath, nil)
-	if errors.Is(err, errScope) {
-		s.p.noSettings.Store(true)
-		return fail(errScope)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var v settings
-	if err := ingest.ReadJSON(service, resp, &v); err != nil {
-		return nil, ended(ctx, err)
-	}
-	if v.Error != nil {
-		return nil, v.Error.failure(resp)
-	}
-	zone, err := walking.ParseZone(v.TimeZone)
-	if err != nil {
-		return fail(err)
-	}
-	return zone, nil
-}
-
 // query returns the parameters of a question; without a filter if that is "".
 func query(size int, filter string) url.Values {
 	q := url.Values{"pageSize": {strconv.Itoa(size)}, "prettyPrint": {"false"}}
@@ -265,14 +215,31 @@ func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // get returns the answer to a question if it is a good one. Its body is to be closed.
 func (s *source) get(ctx context.Context, path string, q url.Values) (*http.Response, error) {
-	address := s.p.api + path
 	if len(q) > 0 {
-		address += "?" + q.Encode()
+		path += "?" + q.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.p.api+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("googlehealth: %w", err)
 	}
+	return s.do(req)
+}
+
+// post is get for a question that does not stand in the address.
+func (s *source) post(ctx context.Context, path string, question any) (*http.Response, error) {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return nil, fmt.Errorf("googlehealth: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.p.api+path+"?prettyPrint=false", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("googlehealth: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return s.do(req)
+}
+
+func (s *source) do(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -284,35 +251,45 @@ func (s *source) get(ctx context.Context, path string, q url.Values) (*http.Resp
 	return resp, nil
 }
 
+// An asker asks for the page of an answer that a token names, the first if that is "".
+type asker func(ctx context.Context, token string) (*http.Response, error)
+
+// listing asks for the pages of a listing.
+func (s *source) listing(path string, q url.Values) asker {
+	return func(ctx context.Context, token string) (*http.Response, error) {
+		if token != "" {
+			q.Set("pageToken", token)
+		}
+		return s.get(ctx, path, q)
+	}
+}
+
 // pages hands every element of every page of the answer to take, whose errors are about the form of the element.
-func pages[P any](
-	ctx context.Context, s *source, path string, q url.Values, list string, take func(*P) error,
-) error {
+func pages[P any](ctx context.Context, ask asker, list string, take func(*P) error) error {
 	seen := map[string]bool{}
+	token := ""
 	for range maxPages {
-		token, err := page(ctx, s, path, q, list, take)
-		if err != nil || token == "" {
+		next, err := page(ctx, ask, token, list, take)
+		if err != nil || next == "" {
 			return err
 		}
-		if seen[token] {
+		if seen[next] {
 			return noSense(errors.New("its pages repeat without end"))
 		}
-		seen[token] = true
-		q.Set("pageToken", token)
+		seen[next] = true
+		token = next
 	}
 	return noSense(fmt.Errorf("it has more than %d pages", maxPages))
 }
 
-func page[P any](
-	ctx context.Context, s *source, path string, q url.Values, list string, take func(*P) error,
-) (token string, err error) {
-	resp, err := s.get(ctx, path, q)
+func page[P any](ctx context.Context, ask asker, token, list string, take func(*P) error) (next string, err error) {
+	resp, err := ask(ctx, token)
 	if err != nil {
 		return "", err
 	}
 	defer resp.Body.Close()
-	token, err = readPage(resp, list, take)
-	return token, ended(ctx, err)
+	next, err = readPage(resp, list, take)
+	return next, ended(ctx, err)
 }
 
 // ended returns err, or that ctx has ended if that was the cause: then it is nobody's failure.

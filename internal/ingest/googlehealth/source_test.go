@@ -408,6 +408,7 @@ func TestProbe(t *testing.T) {
 		{name: "scale", pages: []answer{
 			ok(`{"pairedDevices":[{"deviceType":"SCALE","lastSyncTime":"2026-10-26T08:00:00Z"}]}`),
 		}},
+		{name: "never synced", pages: []answer{ok(`{"pairedDevices":[{"deviceType":"TRACKER"}]}`)}},
 		{name: "pages", pages: []answer{
 			ok(`{"nextPageToken":"2"}`),
 			ok(`{"pairedDevices":[{"deviceType":"TRACKER","lastSyncTime":"2026-10-26T08:00:00+02:00"}]}`),

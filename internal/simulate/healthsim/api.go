@@ -71,10 +71,36 @@ func unauthenticated(w http.ResponseWriter) {
 		errorInfo("CREDENTIALS_MISSING", "googleapis.com", object{"service": domain}))
 }
 
-func unauthorized(w http.ResponseWriter) {
+func unauthorized(w http.ResponseWriter, details ...object) {
 	w.Header().Set("WWW-Authenticate", realm+`, error="invalid_token"`)
-	apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request had invalid authentication credentials."+expect)
+	apiError(w, http.StatusUnauthorized, "UNAUTHENTICATED", "Request had invalid authentication credentials."+expect, details...)
 }
+
+func lostConsent(w http.ResponseWriter) {
+	apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "The caller does not have permission",
+		errorInfo("RESOURCE_PERMISSION_DENIED", domain, nil))
+}
+
+// disabled answers where the API is not enabled in the project that the client ID is of.
+func disabled(w http.ResponseWriter) {
+	const (
+		activation = "https://console.developers.google.com/apis/api/" + domain + "/overview?project=123456789"
+		consumer   = "projects/123456789"
+	)
+	apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "Google Health API has not been used in project 123456789 before or "+
+		"it is disabled. Enable it by visiting "+activation+" then retry. If you enabled this API recently, wait a few minutes "+
+		"for the action to propagate to our systems and retry.",
+		object{"@type": "type.googleapis.com/google.rpc.Help", "links": []object{
+			{"description": "Google developers console API activation", "url": activation},
+		}},
+		errorInfo("SERVICE_DISABLED", "googleapis.com", object{"service": domain, "consumer": consumer}))
+}
+
+func internalError(w http.ResponseWriter) {
+	apiError(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.")
+}
+
+func notFound(w http.ResponseWriter) { page(w, http.StatusNotFound, "404. That’s an error.") }
 
 func throttled(w http.ResponseWriter) {
 	apiError(w, http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Queries' and limit "+
@@ -124,28 +150,47 @@ func (s *Service) serveSettings(w http.ResponseWriter, _ *http.Request, p *simul
 }
 
 func (s *Service) serveDevices(w http.ResponseWriter, r *http.Request, p *simulate.Person) {
-	devices := []object{{
-		"name": "users/me/pairedDevices/scale_1", "deviceType": "SCALE", "lastSyncTime": s.o.Now().UTC().Format(time.RFC3339),
-		"deviceVersion": "Aria",
-	}}
-	if synced := p.Synced(s.o.Now()); !synced.IsZero() {
-		devices = append(devices, object{
-			"name": "users/me/pairedDevices/watch_1", "deviceType": "TRACKER", "features": []string{"STEPS"},
-			"lastSyncTime": synced.UTC().Format(time.RFC3339), "batteryStatus": "High", "batteryLevel": 85,
-			"deviceVersion": "Charge 6",
-		})
+	s.mu.Lock()
+	all := append([]Device{
+		{Product: "Aria", Type: "SCALE", Synced: func(now time.Time) time.Time { return now }},
+		{Product: "Charge 6", Type: "TRACKER", Battery: "High", Level: 85, Synced: p.Synced},
+	}, s.paired[p.Name()]...)
+	s.mu.Unlock()
+	if s.o.Future {
+		all = append(all, Device{Product: "Ring 1", Type: "RING", Battery: "Solar", Synced: func(now time.Time) time.Time { return now }})
 	}
+	now := s.o.Now()
 	l := listing{name: "pairedDevices", standard: 5, most: 100}
-	for i, d := range devices {
-		l.items = append(l.items, item{-int64(i), func() object { return d }})
+	for i, d := range all {
+		o := object{"name": fmt.Sprintf("users/me/pairedDevices/%d", i+1), "deviceType": d.Type, "deviceVersion": d.Product}
+		synced := d.Synced(now)
+		switch {
+		case !synced.IsZero():
+			o["lastSyncTime"] = synced.UTC().Format(time.RFC3339Nano)
+		case i == 1:
+			continue // the watch is paired with its first sync
+		}
+		if d.Type == "TRACKER" {
+			o["features"] = []string{"STEPS"}
+		}
+		if d.Battery != "" {
+			o["batteryStatus"] = d.Battery
+		}
+		if d.Level > 0 {
+			o["batteryLevel"] = d.Level
+		}
+		if s.o.Future {
+			o["mood"] = object{"of": []string{"the", "device"}}
+		}
+		l.items = append(l.items, item{-int64(i), func() any { return o }})
 	}
-	s.send(w, r, p, l)
+	s.send(w, paging{r.URL.Query().Get("pageSize"), r.URL.Query().Get("pageToken"), question(r, p)}, l)
 }
 
 // An item of a listing, with the key by which it is sorted.
 type item struct {
 	key  int64
-	body func() object // called only if it is on the page
+	body func() any // called only if it is on the page
 }
 
 // A listing is all that a request asks for, on whatever page.
@@ -157,14 +202,20 @@ type listing struct {
 	endToken       bool   // the last page has a token as well, an empty one
 }
 
+// paging is which page of a listing is asked for.
+type paging struct {
+	size, token string
+	question    uint64 // what the listing is of
+}
+
 // send answers with the page of l that is asked for. What comes to light between two pages moves nothing.
-func (s *Service) send(w http.ResponseWriter, r *http.Request, p *simulate.Person, l listing) {
-	size, bad := pageSize(r, l.standard, l.most)
+func (s *Service) send(w http.ResponseWriter, p paging, l listing) {
+	size, bad := p.pageSize(l.standard, l.most)
 	if bad != nil {
 		invalid(w, bad)
 		return
 	}
-	before, bad := pageFrom(r, p)
+	before, bad := p.from()
 	if bad != nil {
 		invalid(w, bad)
 		return
@@ -177,31 +228,33 @@ func (s *Service) send(w http.ResponseWriter, r *http.Request, p *simulate.Perso
 	}
 	out := object{}
 	switch {
-	case l.emptyFirst && r.URL.Query().Get("pageToken") == "":
-		size, out["nextPageToken"] = 0, pageToken(r, p, math.MaxInt64)
+	case l.emptyFirst && p.token == "":
+		size, out["nextPageToken"] = 0, p.next(math.MaxInt64)
 	case size < len(rest):
-		out["nextPageToken"] = pageToken(r, p, rest[size-1].key)
+		out["nextPageToken"] = p.next(rest[size-1].key)
 	case l.endToken:
 		out["nextPageToken"] = ""
 	}
-	var bodies []object
+	var bodies []any
 	for _, i := range rest[:min(size, len(rest))] {
 		bodies = append(bodies, i.body())
 	}
 	if len(bodies) > 0 {
 		out[l.name] = bodies
 	}
+	if s.o.Future {
+		out["weather"] = []any{"unknown", 7, nil}
+	}
 	writeJSON(w, out)
 }
 
-func pageSize(r *http.Request, standard, most int) (int, *problem) {
-	text := r.URL.Query().Get("pageSize")
-	if text == "" {
+func (p paging) pageSize(standard, most int) (int, *problem) {
+	if p.size == "" {
 		return standard, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(p.size)
 	if err != nil || n < 0 {
-		return 0, &problem{field: "page_size", text: "Invalid page size: " + text}
+		return 0, &problem{field: "page_size", text: "Invalid page size: " + p.size}
 	}
 	if n == 0 {
 		return standard, nil
@@ -209,31 +262,30 @@ func pageSize(r *http.Request, standard, most int) (int, *problem) {
 	return min(n, most), nil
 }
 
-// pageToken names the place before a key in a listing, for the same question only.
-func pageToken(r *http.Request, p *simulate.Person, before int64) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%x", before, question(r, p)))
+// next names the place before a key in a listing, for the same question only.
+func (p paging) next(before int64) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%x", before, p.question))
 }
 
-// pageFrom returns the key before which the page begins that is asked for.
-func pageFrom(r *http.Request, p *simulate.Person) (int64, *problem) {
-	token := r.URL.Query().Get("pageToken")
-	if token == "" {
+// from returns the key before which the page begins that is asked for.
+func (p paging) from() (int64, *problem) {
+	if p.token == "" {
 		return math.MaxInt64, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(token)
+	text, err := base64.RawURLEncoding.DecodeString(p.token)
 	place, of, found := strings.Cut(string(text), "/")
 	n, convErr := strconv.ParseInt(place, 10, 64)
-	if err != nil || convErr != nil || !found || of != fmt.Sprintf("%x", question(r, p)) {
+	if err != nil || convErr != nil || !found || of != fmt.Sprintf("%x", p.question) {
 		return 0, &problem{field: "page_token", text: "Invalid page token, or one of another request."}
 	}
 	return n, nil
 }
 
-// question identifies what a listing is of.
-func question(r *http.Request, p *simulate.Person) uint64 {
+// question identifies what a listing is of. more is what the address does not hold.
+func question(r *http.Request, p *simulate.Person, more ...string) uint64 {
 	h := fnv.New64a()
 	q := r.URL.Query()
-	for _, part := range []string{p.Name(), r.URL.Path, q.Get("filter"), q.Get("dataSourceFamily")} {
+	for _, part := range append([]string{p.Name(), r.URL.Path, q.Get("filter"), q.Get("dataSourceFamily")}, more...) {
 		_, _ = fmt.Fprint(h, part, "\x00")
 	}
 	return h.Sum64()
@@ -317,9 +369,8 @@ func (f filter) holds(t time.Time, offset time.Duration) bool {
 	return wall >= f.from && wall < f.to
 }
 
-// family returns the last part of the name of the group of sources that is asked for, and whether there is one.
-func family(r *http.Request, p *simulate.Person) (string, bool) {
-	name := r.URL.Query().Get("dataSourceFamily")
+// family returns the last part of the name of a group of sources, and whether there is such a group.
+func family(name string, p *simulate.Person) (string, bool) {
 	if name == "" {
 		return "all-sources", true
 	}
@@ -333,7 +384,8 @@ func family(r *http.Request, p *simulate.Person) (string, bool) {
 }
 
 func (s *Service) servePoints(w http.ResponseWriter, r *http.Request, p *simulate.Person) {
-	sources, ok := family(r, p)
+	q := r.URL.Query()
+	sources, ok := family(q.Get("dataSourceFamily"), p)
 	if !ok {
 		invalid(w, &problem{field: "data_source_family", text: "Invalid data source family."})
 		return
@@ -360,10 +412,14 @@ func (s *Service) servePoints(w http.ResponseWriter, r *http.Request, p *simulat
 	if sources == "self-sources" { // nobody has written anything
 		l.items = nil
 	}
-	s.send(w, r, p, l)
+	s.send(w, paging{q.Get("pageSize"), q.Get("pageToken"), question(r, p)}, l)
 }
 
-// steps returns the minutes that are asked for. Unless they are reconciled, the phone counts some of them again.
+// phoneLate is how much later than the watch's the minutes of the phone begin, in every other hour.
+const phoneLate = 25 * time.Second
+
+// steps returns the minutes that are asked for. Unless they are reconciled, the phone counts nearly all of them again, in
+// some hours not even by the same minutes, so that the sum of all points is about twice what was walked.
 func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled, phone bool) ([]item, *problem) {
 	f, bad := parseFilter(r.URL.Query().Get("filter"), "steps.interval", true)
 	if bad != nil {
@@ -371,33 +427,77 @@ func (s *Service) steps(r *http.Request, p *simulate.Person, reconciled, phone b
 	}
 	zones := p.Zones()
 	var out []item
-	for _, pt := range slices.Backward(p.Points(f.window, s.o.Now())) {
-		if !f.holds(pt.Start, pt.Offset) {
-			continue
-		}
-		key := 2 * pt.Start.Unix()
-		if phone && !reconciled && pt.Steps > 40 {
-			out = append(out, item{key + 1, func() object {
-				return object{"dataSource": source("MobileTrack"), "steps": s.minute(pt.Start, pt.Steps-3, zones)}
+	add := func(start time.Time, offset time.Duration, nth int64, steps int, source object) {
+		if f.holds(start, offset) {
+			out = append(out, item{2*start.Unix() + nth, func() any {
+				return minutePoint{DataSource: source, Steps: s.minute(start, steps, zones)}
 			}})
 		}
-		out = append(out, item{key, func() object {
-			if reconciled {
-				return object{"steps": s.minute(pt.Start, pt.Steps, zones)}
+	}
+	w := f.window
+	w.Start = w.Start.Add(-time.Minute) // for what the phone counts later
+	for _, pt := range slices.Backward(p.Points(w, s.o.Now())) {
+		if reconciled {
+			add(pt.Start, pt.Offset, 0, pt.Steps, nil)
+			continue
+		}
+		if phone && pt.Steps > 3 {
+			start := pt.Start
+			if start.Hour()%2 == 1 {
+				start = start.Add(phoneLate)
 			}
-			return object{"dataSource": source("Charge 6"), "steps": s.minute(pt.Start, pt.Steps, zones)}
-		}})
+			add(start, pt.Offset, 1, pt.Steps-1, s.source("MobileTrack"))
+		}
+		add(pt.Start, pt.Offset, 0, pt.Steps, s.source("Charge 6"))
 	}
 	return out, nil
 }
 
-// minute returns the steps of one. A true zero has no count.
-func (s *Service) minute(start time.Time, steps int, zones walking.Timeline) object {
-	out := object{"interval": interval(start, start.Add(time.Minute), zones, true)}
-	if steps > 0 {
-		out["count"] = s.number(steps)
+// There are so many minutes that they are no objects, which take several times as long to write.
+type (
+	minutePoint struct {
+		DataSource object `json:"dataSource,omitempty"`
+		Steps      minute `json:"steps"`
 	}
-	return out
+	minute struct {
+		Certainty float64  `json:"certainty,omitempty"`
+		Count     any      `json:"count,omitempty"` // a true zero has none
+		Interval  interval `json:"interval"`
+	}
+	// An interval is the span of a point, with the times of the clock if they are told.
+	interval struct {
+		CivilEndTime   *civilDateTime `json:"civilEndTime,omitempty"`
+		CivilStartTime *civilDateTime `json:"civilStartTime,omitempty"`
+		EndTime        string         `json:"endTime"`
+		EndUTCOffset   string         `json:"endUtcOffset"`
+		StartTime      string         `json:"startTime"`
+		StartUTCOffset string         `json:"startUtcOffset"`
+	}
+	// A civilDateTime is what a clock shows. Members of the time that are zero are left out.
+	civilDateTime struct {
+		Date struct {
+			Day   int `json:"day"`
+			Month int `json:"month"`
+			Year  int `json:"year"`
+		} `json:"date"`
+		Time struct {
+			Hours   int `json:"hours,omitempty"`
+			Minutes int `json:"minutes,omitempty"`
+			Seconds int `json:"seconds,omitempty"`
+		} `json:"time"`
+	}
+)
+
+// minute returns the steps of one.
+func (s *Service) minute(start time.Time, steps int, zones walking.Timeline) minute {
+	m := minute{Interval: span(start, start.Add(time.Minute), zones, true)}
+	if steps > 0 {
+		m.Count = s.number(steps)
+	}
+	if s.o.Future {
+		m.Certainty = 0.97
+	}
+	return m
 }
 
 func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool) ([]item, *problem) {
@@ -415,12 +515,12 @@ func (s *Service) exercises(r *http.Request, p *simulate.Person, reconciled bool
 		if x.Type == "WALKING" { // a ride may start with a walk
 			key++
 		}
-		out = append(out, item{key, func() object {
+		out = append(out, item{key, func() any {
 			name := fmt.Sprintf("users/%s/dataTypes/exercise/dataPoints/%d", userID(p), key)
 			if reconciled {
 				return object{"dataPointName": name, "exercise": s.exercise(x, zones)}
 			}
-			return object{"name": name, "dataSource": source("Charge 6"), "exercise": s.exercise(x, zones)}
+			return object{"name": name, "dataSource": s.source("Charge 6"), "exercise": s.exercise(x, zones)}
 		}})
 	}
 	slices.SortFunc(out, func(a, b item) int { return cmp.Compare(b.key, a.key) })
@@ -434,41 +534,50 @@ func (s *Service) exercise(x simulate.Session, zones walking.Timeline) object {
 		summary["distanceMillimeters"] = 700 * x.Steps
 	}
 	stamp := x.End.Format("2006-01-02T15:04:05.000000Z") // never in the future
-	return object{
-		"interval": interval(x.Start, x.End, zones, false), "exerciseType": x.Type, "metricsSummary": summary,
+	out := object{
+		"interval": span(x.Start, x.End, zones, false), "exerciseType": x.Type, "metricsSummary": summary,
 		"displayName": strings.ToLower(x.Type), "activeDuration": duration(x.End.Sub(x.Start)),
 		"createTime": stamp, "updateTime": stamp,
 	}
+	if s.o.Future {
+		if x.Type != "WALKING" {
+			out["exerciseType"] = "HOVERBOARDING"
+		}
+		out["exerciseEvents"] = []object{{
+			"eventTime": x.Start.Add(time.Minute).Format(time.RFC3339), "exerciseEventType": "LAP", "number": s.number(1),
+		}}
+	}
+	return out
 }
 
-func source(device string) object {
+func (s *Service) source(device string) object {
+	if s.o.Future {
+		return object{"recordingMethod": "DREAMT", "platform": "MARS", "device": object{"displayName": device, "colour": "red"}}
+	}
 	return object{
 		"recordingMethod": "PASSIVELY_MEASURED", "platform": "FITBIT", "device": object{"displayName": device},
 	}
 }
 
-// interval returns the span of a point, with the times of the clock if civil.
-func interval(start, end time.Time, zones walking.Timeline, civil bool) object {
-	out := object{}
-	for edge, t := range map[string]time.Time{"start": start, "end": end} {
+// span returns the interval of a point, with the times of the clock if civil.
+func span(start, end time.Time, zones walking.Timeline, civil bool) interval {
+	var in interval
+	edge := func(t time.Time, stamp, offset *string, wall **civilDateTime) {
 		local := t.In(zones.At(t))
-		_, offset := local.Zone()
-		out[edge+"Time"] = t.UTC().Format(time.RFC3339)
-		out[edge+"UtcOffset"] = duration(time.Duration(offset) * time.Second)
+		_, east := local.Zone()
+		*stamp, *offset = t.UTC().Format(time.RFC3339), duration(time.Duration(east)*time.Second)
 		if civil {
-			out["civil"+strings.ToUpper(edge[:1])+edge[1:]+"Time"] = civilTime(local)
+			*wall = civilTime(local)
 		}
 	}
-	return out
+	edge(start, &in.StartTime, &in.StartUTCOffset, &in.CivilStartTime)
+	edge(end, &in.EndTime, &in.EndUTCOffset, &in.CivilEndTime)
+	return in
 }
 
-// civilTime writes what a clock shows. Members that are zero are left out.
-func civilTime(wall time.Time) object {
-	clock := object{}
-	for name, n := range map[string]int{"hours": wall.Hour(), "minutes": wall.Minute(), "seconds": wall.Second()} {
-		if n > 0 {
-			clock[name] = n
-		}
-	}
-	return object{"date": object{"year": wall.Year(), "month": int(wall.Month()), "day": wall.Day()}, "time": clock}
+func civilTime(wall time.Time) *civilDateTime {
+	var c civilDateTime
+	c.Date.Year, c.Date.Month, c.Date.Day = wall.Year(), int(wall.Month()), wall.Day()
+	c.Time.Hours, c.Time.Minutes, c.Time.Seconds = wall.Clock()
+	return &c
 }

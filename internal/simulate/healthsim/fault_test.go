@@ -1,6 +1,7 @@
 package healthsim_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -28,8 +29,13 @@ func TestFaults(t *testing.T) {
 		says   string
 	}{
 		{healthsim.Unauthorized, 401, "", false, "UNAUTHENTICATED"},
-		{healthsim.Forbidden, 403, "", false, "PERMISSION_DENIED"},
+		{healthsim.Expired, 401, "", false, "ACCESS_TOKEN_EXPIRED"},
+		{healthsim.Forbidden, 403, "", false, "RESOURCE_PERMISSION_DENIED"},
+		{healthsim.Disabled, 403, "", false, "SERVICE_DISABLED"},
+		{healthsim.Legacy, 403, "", false, "Could not mint UberMint from GaiaMint"},
 		{healthsim.NotLinked, 400, "", false, "ACCOUNT_NOT_LINKED"},
+		{healthsim.NoProfile, 412, "", false, "Precondition check failed."},
+		{healthsim.NotFound, 404, "", true, "404"},
 		{healthsim.Throttle, 429, "", false, "RESOURCE_EXHAUSTED"},
 		{healthsim.ThrottleFor, 429, "7", false, "RESOURCE_EXHAUSTED"},
 		{healthsim.ServerError, 500, "", false, "INTERNAL"},
@@ -72,6 +78,70 @@ func TestFaults(t *testing.T) {
 				t.Errorf("cleared: %d", r.status)
 			}
 		})
+	}
+}
+
+// An account can be in a state of its own, of which every method tells.
+func TestFaultsOfAPerson(t *testing.T) {
+	s := start(t, nil)
+	s.Add(newPerson(t, simulate.Plan{Name: "ben", Life: volunteer(t), Home: time.UTC}))
+	bens := s.ask(s.Grant("ben", scopeSteps)).at(t, "access_token")
+	s.Break(healthsim.Fault{Kind: healthsim.NotLinked, Person: "ann"})
+	for range 2 {
+		for path, want := range map[string]int{"/v4/users/me/settings": 400, "/v4/users/me/identity": 400} {
+			if r := s.get(path); r.status != want {
+				t.Errorf("ann's %s: %d, want %d", path, r.status, want)
+			}
+		}
+		if r := s.must(http.MethodGet, "/v4/users/me/identity", bens, "", ""); r.status != 200 {
+			t.Errorf("ben's: %d", r.status)
+		}
+		if r := s.ask(s.refresh); r.status != 200 {
+			t.Errorf("ann's token: %d", r.status)
+		}
+	}
+}
+
+// A service that is asked for two things at once by one person answers one of them with 500.
+func TestParallel(t *testing.T) {
+	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.Parallel = 1 })
+	s.Add(newPerson(t, simulate.Plan{Name: "ben", Life: volunteer(t), Home: time.UTC}))
+	bens := s.ask(s.Grant("ben", scopeSteps)).at(t, "access_token")
+	s.Break(healthsim.Fault{Kind: healthsim.Slow, Path: "/settings"})
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/v4/users/me/settings", nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Authorization", "Bearer "+s.token)
+		if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
+			t.Errorf("an answer: %s", resp.Status)
+			_ = resp.Body.Close()
+		}
+	}()
+	for s.Requests()["ann /v4/users/me/settings"] == 0 { // it is counted before it is served
+		runtime.Gosched()
+	}
+	refused := 0
+	for range 20 {
+		if r := s.get("/v4/users/me/identity"); r.status == 500 && r.at(t, "error", "status") == "INTERNAL" {
+			refused++
+		}
+		if r := s.must(http.MethodGet, "/v4/users/me/identity", bens, "", ""); r.status != 200 {
+			t.Errorf("ben: %d", r.status)
+		}
+	}
+	if refused < 19 {
+		t.Errorf("%d of 20 beside another were refused", refused)
+	}
+	end()
+	<-done
+	if r := s.get("/v4/users/me/identity"); r.status != 200 && r.status != 500 {
+		t.Errorf("afterwards: %d", r.status)
 	}
 }
 

@@ -55,6 +55,9 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	if o.Granted != nil {
 		scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(o.Granted, s) })
 	}
+	if known && len(scopes) > 0 && q.Get("include_granted_scopes") == "true" {
+		scopes = s.withGranted(person, scopes)
+	}
 	if !known || len(scopes) == 0 || r.FormValue("refuse") != "" {
 		answer.Set("error", "access_denied")
 	} else {
@@ -69,6 +72,23 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 		sep = "&"
 	}
 	http.Redirect(w, r, redirect+sep+answer.Encode(), http.StatusFound)
+}
+
+// withGranted returns scopes and those that a person has granted before.
+func (s *Service) withGranted(person string, scopes []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var before []string
+	for g := range s.grantsOf(person) {
+		before = append(before, g.scopes...)
+	}
+	slices.Sort(before)
+	for _, scope := range slices.Compact(before) {
+		if !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
 }
 
 // newCode gives out a code. Somebody who has consented before gets a refresh token only if they are asked anew.
@@ -101,6 +121,9 @@ func (s *Service) consentPage(w http.ResponseWriter, r *http.Request) {
 
 func (s *Service) newGrant(person string, scopes []string) *grant {
 	g := &grant{person: person, scopes: scopes}
+	for before := range s.grantsOf(person) {
+		g.lost = g.lost || before.lost
+	}
 	if s.o.GrantFor > 0 {
 		g.ends = s.o.Wall().Add(s.o.GrantFor)
 	}
@@ -246,7 +269,8 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// serveRevoke ends a grant.
+// serveRevoke ends all that the person has granted whose token it is given: the application has one authorisation, however
+// many tokens that has.
 func (s *Service) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	token := r.PostFormValue("token")
 	s.mu.Lock()
@@ -255,26 +279,27 @@ func (s *Service) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	if a := s.access[token]; a != nil {
 		g = a.grant
 	}
-	if g == nil || g.revoked {
+	now := s.o.Wall()
+	switch {
+	case token == "":
+		oauthError(w, http.StatusBadRequest, "invalid_request", "Missing required parameter: token")
+	case g == nil, g.revoked, !g.ends.IsZero() && !now.Before(g.ends):
 		oauthError(w, http.StatusBadRequest, "invalid_token", "Token expired or revoked")
-		return
+	default:
+		s.revoke(g.person)
+		writeJSON(w, object{})
 	}
-	g.revoked = true
-	writeJSON(w, object{})
 }
 
 // Revoke ends everything that a person has granted, as a person can in their Google account.
 func (s *Service) Revoke(person string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range s.grants {
-		if g.person == person {
-			g.revoked = true
-		}
-	}
-	for _, a := range s.access {
-		if a.person == person {
-			a.grant.revoked = true
-		}
+	s.revoke(person)
+}
+
+func (s *Service) revoke(person string) {
+	for g := range s.grantsOf(person) {
+		g.revoked = true
 	}
 }

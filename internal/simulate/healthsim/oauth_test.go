@@ -379,3 +379,82 @@ func TestPeopleAreApart(t *testing.T) {
 		t.Error("ann lost hers")
 	}
 }
+
+// A consent that has lost its effect gives out tokens that open nothing, until the person takes it back.
+func TestLostConsent(t *testing.T) {
+	s := start(t, nil)
+	status := func(token string) (int, string) {
+		r := s.must(http.MethodGet, "/v4/users/me/settings", token, "", "")
+		return r.status, r.at(t, "error", "details", 0, "reason")
+	}
+	s.LoseConsent("ann")
+	renewed := s.ask(s.refresh).at(t, "access_token")
+	anew := s.post("/token", exchange(s.code(authQuery()))).at(t, "access_token")
+	for name, token := range map[string]string{"old": s.token, "renewed": renewed, "of a new consent": anew} {
+		if code, reason := status(token); code != 403 || reason != "RESOURCE_PERMISSION_DENIED" {
+			t.Errorf("the token %s: %d %s", name, code, reason)
+		}
+	}
+	if r := s.post("/revoke", url.Values{"token": {anew}}); r.status != 200 {
+		t.Errorf("taking it back: %d %s", r.status, r.body)
+	}
+	if code, _ := status(s.post("/token", exchange(s.code(authQuery()))).at(t, "access_token")); code != 200 {
+		t.Errorf("a new consent after that: %d", code)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.GrantFor = time.Hour })
+	for _, tt := range []struct {
+		name, token string
+		status      int
+		code        string
+	}{
+		{"none", "", 400, "invalid_request"},
+		{"invented", "1//0x", 400, "invalid_token"},
+		{"refresh", s.refresh, 200, ""},
+		{"again", s.refresh, 400, "invalid_token"},
+		{"of the same person", s.token, 400, "invalid_token"},
+	} {
+		if r := s.post("/revoke", url.Values{"token": {tt.token}}); r.status != tt.status || r.at(t, "error") != tt.code {
+			t.Errorf("%s: %d %s, want %d %s", tt.name, r.status, r.body, tt.status, tt.code)
+		}
+	}
+	if r := s.get("/v4/users/me/settings"); r.status != 401 {
+		t.Errorf("another grant of the person: %d", r.status)
+	}
+	ended := s.Grant("ann", scopeSteps)
+	s.wall.Add(2 * time.Hour)
+	if r := s.post("/revoke", url.Values{"token": {ended}}); r.status != 400 || r.at(t, "error") != "invalid_token" {
+		t.Errorf("one that has ended by itself: %d %s", r.status, r.body)
+	}
+	if n := s.Requests()[" /revoke"]; n != 6 {
+		t.Errorf("%d requests were counted, want 6", n)
+	}
+}
+
+// What was granted before comes along, if it is asked for so.
+func TestGrantedBefore(t *testing.T) {
+	s := start(t, nil)
+	s.Revoke("ann")
+	s.SetGranted([]string{scopeSteps})
+	scope := func(q url.Values) string { return s.post("/token", exchange(s.code(q))).at(t, "scope") }
+	if got := scope(authQuery()); got != scopeSteps {
+		t.Errorf("at first %s", got)
+	}
+	s.SetGranted([]string{scopeDevices})
+	if got := scope(authQuery()); got != scopeDevices {
+		t.Errorf("then %s", got)
+	}
+	if got := scope(with(authQuery(), "include_granted_scopes", "true")); got != scopeDevices+" "+scopeSteps {
+		t.Errorf("with what was granted before %s", got)
+	}
+	s.SetGranted(nil)
+	if got := scope(authQuery()); got != scopeSteps+" "+scopeDevices {
+		t.Errorf("at last %s", got)
+	}
+	s.SetGrantFor(time.Hour)
+	if r := s.post("/token", exchange(s.code(authQuery()))); r.at(t, "refresh_token_expires_in") != "3600" {
+		t.Errorf("for an hour: %s", r.body)
+	}
+}

@@ -47,6 +47,15 @@ type Options struct {
 	Numbers bool
 	// EmptyFirst answers every listing with an empty first page that has a next one.
 	EmptyFirst bool
+	// LastInclusive takes the end of a range of dates for its last day. Google's reference says that it is the day after,
+	// while examples in its guides read the other way.
+	LastInclusive bool
+	// OldestFirst answers with the totals of days in this order; else the newest come first, as was seen. No document says.
+	OldestFirst bool
+	// Future has fields, types and devices that nobody has documented yet.
+	Future bool
+	// Parallel is how many requests of a person are served at once; more get the status 500. There is no bound if zero.
+	Parallel int
 	// PerMinute is how many requests a person may make in any 60 seconds; 300 if zero.
 	PerMinute int
 	// Seed makes random faults repeatable.
@@ -74,10 +83,12 @@ type Service struct {
 	random  *mathrand.Rand
 	chance  float64
 	kinds   []Kind
-	pruned  time.Time        // when the access tokens that have ended were dropped
-	recent  map[string][]ask // by person, of the last minute
-	counts  map[string]int   // requests by person and path
-	peak    int              // most requests of one person in a minute
+	pruned  time.Time           // when the access tokens that have ended were dropped
+	recent  map[string][]ask    // by person, of the last minute
+	counts  map[string]int      // requests by person and path
+	peak    int                 // most requests of one person in a minute
+	serving map[string]int      // requests by person, at this moment
+	paired  map[string][]Device // by person, besides a scale and the watch that counts
 }
 
 type code struct {
@@ -100,6 +111,7 @@ type grant struct {
 	scopes  []string
 	ends    time.Time // zero: never
 	revoked bool
+	lost    bool     // it has lost its effect, though tokens are still given out
 	refresh []string // the tokens that hold: that in use, and then those that nobody has used yet
 }
 
@@ -117,7 +129,7 @@ func New(o Options) *Service {
 	s := &Service{
 		o: o, mux: http.NewServeMux(), people: map[string]*simulate.Person{}, codes: map[string]*code{}, access: map[string]*access{},
 		grants: map[string]*grant{}, secrets: []string{o.ClientSecret}, recent: map[string][]ask{}, counts: map[string]int{},
-		random: mathrand.New(mathrand.NewPCG(o.Seed, 1)),
+		random: mathrand.New(mathrand.NewPCG(o.Seed, 1)), serving: map[string]int{}, paired: map[string][]Device{},
 	}
 	s.mux.HandleFunc("GET /o/oauth2/v2/auth", s.serveConsent)
 	s.mux.HandleFunc("POST /o/oauth2/v2/auth", s.serveConsent)
@@ -129,7 +141,8 @@ func New(o Options) *Service {
 	points := s.api(ScopeActivity, s.servePoints, "dataSourceFamily", "filter", "pageSize", "pageToken")
 	s.mux.HandleFunc("GET /v4/users/{user}/dataTypes/{type}/dataPoints", points)
 	s.mux.HandleFunc("GET /v4/users/{user}/dataTypes/{type}/dataPoints:reconcile", points)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { page(w, http.StatusNotFound, "404. That’s an error.") })
+	s.mux.HandleFunc("POST /v4/users/{user}/dataTypes/{type}/dataPoints:dailyRollUp", s.api(ScopeActivity, s.serveDays))
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { notFound(w) })
 	return s
 }
 
@@ -145,6 +158,60 @@ func (s *Service) SetConsent(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.o.Consent = name
+}
+
+// SetGranted says what is granted of what is asked for from now on, as Options.Granted does.
+func (s *Service) SetGranted(scopes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Granted = scopes
+}
+
+// SetGrantFor says how long grants hold that are given from now on, as Options.GrantFor does.
+func (s *Service) SetGrantFor(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.GrantFor = d
+}
+
+// A Device is one that a person has paired.
+type Device struct {
+	Product string // such as "Charge 6"
+	Type    string // TRACKER or SCALE
+	Battery string // High, Medium, Low or Empty; "" if it is not told
+	Level   int    // of the battery in percent; not told if zero
+	// Synced returns up to when the device has synced at now; it is not told if that is zero.
+	Synced func(now time.Time) time.Time
+}
+
+// Pair gives a person another device, besides a scale and the watch that counts the steps.
+func (s *Service) Pair(person string, d Device) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paired[person] = append(s.paired[person], d)
+}
+
+// LoseConsent takes the effect from all that a person has granted, as Google once did for a while: tokens are still given
+// out, but no method takes them. A new consent is as worthless until the person has taken the old one back.
+func (s *Service) LoseConsent(person string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.grantsOf(person) {
+		g.lost = true
+	}
+}
+
+// grantsOf returns the grants of a person that hold, whether they can be renewed or not.
+func (s *Service) grantsOf(person string) map[*grant]bool {
+	out := map[*grant]bool{}
+	for _, g := range s.grants {
+		out[g] = g.person == person && !g.revoked
+	}
+	for _, a := range s.access {
+		out[a.grant] = a.grant.person == person && !a.grant.revoked
+	}
+	maps.DeleteFunc(out, func(_ *grant, theirs bool) bool { return !theirs })
+	return out
 }
 
 // Secrets returns everything that must never be shown: the client secret, all codes and tokens given out, and the
@@ -185,8 +252,13 @@ const (
 	ExpireTokens Kind = "expire-tokens" // all access tokens end, once
 	InvalidGrant Kind = "invalid-grant" // the refresh token is refused
 	Unauthorized Kind = "401"
-	Forbidden    Kind = "403"
+	Expired      Kind = "401 with details"
+	Forbidden    Kind = "403"            // the consent has lost its effect; LoseConsent tells what mends it
+	Disabled     Kind = "not enabled"    // the API, in the application's project
 	NotLinked    Kind = "not linked"     // the person has no account with the service
+	NoProfile    Kind = "no profile"     // the person has one, and has not set it up
+	Legacy       Kind = "legacy account" // the person's account is still one of Fitbit's own
+	NotFound     Kind = "404"            // a page of HTML, as of all paths that nobody knows
 	Throttle     Kind = "429"            // without Retry-After
 	ThrottleFor  Kind = "429 for a time" // with Retry-After: 7
 	ServerError  Kind = "500"
@@ -204,6 +276,9 @@ type Fault struct {
 	Kind Kind
 	// Path is a part of the paths that it is for; "" for all of the API. Faults of the token endpoint have to name it.
 	Path string
+	// Person is whose requests to the API it is for; everybody's if "". That is how an account is in one of the states of
+	// which Google tells with every answer, such as NotLinked.
+	Person string
 	// Times is how often; until Clear if zero.
 	Times int
 	left  int
@@ -241,12 +316,16 @@ func (s *Service) BreakAtRandom(chance float64, kinds ...Kind) {
 }
 
 // fault returns how a request is to fail; "" if it is not.
-func (s *Service) fault(path string) Kind {
+func (s *Service) fault(r *http.Request) Kind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	api := strings.HasPrefix(path, "/v4/")
+	path, api := r.URL.Path, strings.HasPrefix(r.URL.Path, "/v4/")
+	person := ""
+	if a := s.access[bearer(r)]; a != nil {
+		person = a.person
+	}
 	for i, f := range s.faults {
-		if f.Path == "" && !api || !strings.Contains(path, f.Path) {
+		if f.Path == "" && !api || !strings.Contains(path, f.Path) || f.Person != "" && f.Person != person {
 			continue
 		}
 		if f.Times > 0 {
@@ -268,14 +347,29 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		throttled(w)
 		return
 	}
-	switch kind := s.fault(r.URL.Path); kind {
+	leave, busy := s.enter(r)
+	defer leave()
+	if busy {
+		internalError(w)
+		return
+	}
+	switch kind := s.fault(r); kind {
 	case InvalidGrant:
 		oauthError(w, http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked.")
 	case Unauthorized:
 		unauthorized(w)
+	case Expired:
+		unauthorized(w, errorInfo("ACCESS_TOKEN_EXPIRED", "googleapis.com", object{"service": domain}))
 	case Forbidden:
-		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "The caller does not have permission",
-			errorInfo("RESOURCE_PERMISSION_DENIED", domain, nil))
+		lostConsent(w)
+	case Disabled:
+		disabled(w)
+	case NoProfile:
+		apiError(w, http.StatusPreconditionFailed, "FAILED_PRECONDITION", "Precondition check failed.")
+	case Legacy:
+		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", "Could not mint UberMint from GaiaMint")
+	case NotFound:
+		notFound(w)
 	case NotLinked:
 		apiError(w, http.StatusBadRequest, "FAILED_PRECONDITION", "The account is not linked to Google Health.",
 			errorInfo("ACCOUNT_NOT_LINKED", domain, object{"redirect_uri": "https://fitbit.google.com/auth/signup"}))
@@ -285,7 +379,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "7")
 		throttled(w)
 	case ServerError:
-		apiError(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.")
+		internalError(w)
 	case Unavailable:
 		w.Header().Set("Retry-After", "9")
 		apiError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "The service is currently unavailable.")
@@ -335,10 +429,27 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 
+// enter notes that a request to the API is being served until leave is called. busy reports whether it is one too many
+// of the person at this moment.
+func (s *Service) enter(r *http.Request) (leave func(), busy bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.access[bearer(r)]
+	if a == nil || s.o.Parallel == 0 || !strings.HasPrefix(r.URL.Path, "/v4/") {
+		return func() {}, false
+	}
+	s.serving[a.person]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.serving[a.person]--
+	}, s.serving[a.person] > s.o.Parallel
+}
+
 // count counts a request, and reports whether the person has asked too often.
 func (s *Service) count(r *http.Request) (tooMany bool) {
 	api := strings.HasPrefix(r.URL.Path, "/v4/")
-	if !api && r.URL.Path != "/token" {
+	if !api && r.URL.Path != "/token" && r.URL.Path != "/revoke" {
 		return false
 	}
 	s.mu.Lock()
@@ -384,13 +495,17 @@ func (s *Service) api(
 	// Some of those that every method has. They make no difference here.
 	parameters = append(parameters, "alt", "fields", "key", "prettyPrint", "quotaUser")
 	return func(w http.ResponseWriter, r *http.Request) {
-		person, scopes := s.authenticate(bearer(r))
+		person, scopes, lost := s.authenticate(bearer(r))
 		if person == nil {
 			if r.Header.Get("Authorization") == "" {
 				unauthenticated(w)
 			} else {
 				unauthorized(w)
 			}
+			return
+		}
+		if lost {
+			lostConsent(w)
 			return
 		}
 		if scope != "" && !slices.Contains(scopes, scope) {
@@ -414,19 +529,20 @@ func (s *Service) api(
 	}
 }
 
-// authenticate returns whose an access token is and what it is good for; nobody if it does not hold.
-func (s *Service) authenticate(token string) (*simulate.Person, []string) {
+// authenticate returns whose an access token is and what it is good for; nobody if it does not hold. lost says that the
+// consent behind it has lost its effect.
+func (s *Service) authenticate(token string) (p *simulate.Person, scopes []string, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.access[token]
 	if a == nil || a.grant.revoked || !s.o.Wall().Before(a.expires) {
-		return nil, nil
+		return nil, nil, false
 	}
 	if slices.Contains(a.grant.refresh, a.rotated) { // else another has taken its place
 		s.settle(a.grant, a.rotated)
 	}
 	a.rotated = ""
-	return s.people[a.person], a.scopes
+	return s.people[a.person], a.scopes, a.grant.lost
 }
 
 func (s *Service) number(n int) any {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/walkd/walkd/internal/engine"
 	"github.com/walkd/walkd/internal/influx"
-	"github.com/walkd/walkd/internal/ingest/googlehealth"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/notify"
 	"github.com/walkd/walkd/internal/notify/ntfy"
 	"github.com/walkd/walkd/internal/nudges"
@@ -42,17 +42,18 @@ type soakTask struct {
 	People []soakPerson
 }
 
-// A soakPerson is somebody as the config knows them.
+// A soakPerson is somebody as the config knows them, with a source of a kind.
 type soakPerson struct {
-	Name, Zone string
+	Name, Zone, Kind string
+	// Travel is what the config says of it, for those whose source tells no zone.
+	Travel []soakChange
 }
 
-// What the services have registered.
-const (
-	soakClient   = "walkd-soak.apps.googleusercontent.com"
-	soakSecret   = "GOCSPX-soak"
-	soakRedirect = "http://127.0.0.1:8098/oauth/callback"
-)
+// A soakChange is a walking.ZoneChange as it goes to a child.
+type soakChange struct {
+	From time.Time
+	Zone string
+}
 
 // soakTimeout is how long a service may take: seldom as long as this.
 const soakTimeout = 5 * time.Second
@@ -128,27 +129,23 @@ func soakSettings(people []soakPerson) ([]store.Settings, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, store.Settings{Name: p.Name, Zone: zone, Target: 100, Quiet: soakQuiet})
+		s := store.Settings{Name: p.Name, Zone: zone, Target: 100, Quiet: soakQuiet}
+		for _, c := range p.Travel {
+			to, err := time.LoadLocation(c.Zone)
+			if err != nil {
+				return nil, err
+			}
+			s.Travel = append(s.Travel, walking.ZoneChange{From: c.From, Zone: to})
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }
 
-// soakProvider returns Google Health as a person has configured it, at base.
-func soakProvider(base, person string) *googlehealth.Provider {
-	at := base + "/p/" + person
-	s := &googlehealth.Settings{
-		ClientID: soakClient, ClientSecret: soakSecret, RedirectURL: soakRedirect,
-		APIURL: at, AuthURL: at + "/o/oauth2/v2/auth", TokenURL: at + "/token",
-	}
-	return s.Provider("watch").(*googlehealth.Provider)
-}
-
-func soakAccounts(base string, people []soakPerson) []pull.Config {
+func soakAccounts(base string, people []soakPerson, wall pullClock) []pull.Config {
 	var out []pull.Config
 	for _, p := range people {
-		out = append(out, pull.Config{
-			Person: p.Name, Source: "watch", Kind: "google-health", Provider: soakProvider(base, p.Name),
-		})
+		out = append(out, pull.Config{Person: p.Name, Source: "watch", Kind: p.Kind, Provider: soakProvider(base, p, wall)})
 	}
 	return out
 }
@@ -201,7 +198,7 @@ func (s *soaker) run(ctx context.Context) (err error) {
 	defer transport.CloseIdleConnections()
 	s.phased = &phased{next: transport}
 	s.phased.set("other")
-	e := &engine.Engine{Store: st, Clock: s.clock, Log: s.log, Accounts: soakAccounts(s.task.URL, s.task.People)}
+	e := &engine.Engine{Store: st, Clock: s.clock, Log: s.log, Accounts: soakAccounts(s.task.URL, s.task.People, s.clock)}
 	s.e = e
 	e.Puller, err = pull.New(pull.Options{
 		Store: st, Clock: s.clock, Wall: s.clock, Transport: s.phased, Log: s.log, Synced: e.Synced, Timeout: soakTimeout,
@@ -238,7 +235,7 @@ func (s *soaker) run(ctx context.Context) (err error) {
 	return s.live(ctx)
 }
 
-// connect gets the consent of everybody who has not given it.
+// connect gets the consent of everybody who has not given it, or has lost it with an answer that could not be had again.
 func (s *soaker) connect(ctx context.Context) error {
 	states, err := s.states(ctx)
 	if err != nil {
@@ -249,9 +246,10 @@ func (s *soaker) connect(ctx context.Context) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for _, state := range states {
-		if state.Connected {
+		if state.Phase != pull.NeedsConsent {
 			continue
 		}
+		s.phased.set("connect")
 		c, err := s.e.Puller.Begin(ctx, state.Person, state.Source)
 		if err != nil {
 			return err
@@ -264,6 +262,11 @@ func (s *soaker) connect(ctx context.Context) error {
 			return err
 		}
 		if _, err := s.e.Puller.Finish(ctx, resp.Header.Get("Location")); err != nil {
+			var told *ingest.Error
+			if errors.As(err, &told) {
+				s.log.Warn("cannot connect, trying again with the next round", "person", state.Person, "err", err)
+				continue
+			}
 			return err
 		}
 	}
@@ -344,9 +347,16 @@ func (s *soaker) round(ctx context.Context) (next time.Time, err error) {
 		return next, err
 	}
 	for _, state := range states {
-		if state.Phase == pull.NeedsConsent {
+		if state.Phase != pull.NeedsConsent {
+			continue
+		}
+		if state.Connected && state.Kind != "oura" {
 			return next, fmt.Errorf("%s needs consent: %+v", state.Person, state.Problem)
 		}
+		if err := s.connect(ctx); err != nil {
+			return next, fmt.Errorf("connect: %w", err)
+		}
+		break
 	}
 	return next, nil
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/walkd/walkd/internal/notify/ntfy/ntfytest"
 	"github.com/walkd/walkd/internal/simulate"
-	"github.com/walkd/walkd/internal/simulate/healthsim"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -30,6 +29,8 @@ type soakPlan struct {
 	// How the services answer, see simulate.Plan and healthsim.Options. With zeros the people are real, and have much
 	// more data.
 	zeros, numbers, empty bool
+	// all has people of all four providers, one each, in place of two of Google Health.
+	all bool
 }
 
 const (
@@ -70,6 +71,7 @@ type world struct {
 	topics *httptest.Server
 	killer sync.WaitGroup
 	now    atomic.Pointer[time.Time]
+	waited atomic.Int64 // by whoever pulls afresh at the end, in nanoseconds
 
 	mu      sync.Mutex
 	random  *rand.Rand
@@ -86,7 +88,7 @@ type world struct {
 type citizen struct {
 	*simulate.Person
 	config  soakPerson
-	service *healthsim.Service
+	service *soakService
 	trip    walking.Window
 
 	asked  string // the ID of the last request
@@ -103,17 +105,9 @@ type soakEvent struct {
 
 // soakCount is what has happened.
 type soakCount struct {
-	kills, faults, edits, late, offline int
-	requests                            map[string][]int // by person and phase, each day
-	faulty                              []bool           // by day
-}
-
-// transient are the ways to fail that pass by themselves.
-func transient() []healthsim.Kind {
-	return []healthsim.Kind{
-		healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, healthsim.HTMLPage, healthsim.HTMLSuccess,
-		healthsim.Truncated, healthsim.Dropped,
-	}
+	kills, faults, edits, late, offline, consents int
+	requests                                      map[string][]int // by person and phase, each day
+	faulty                                        []bool           // by day
 }
 
 func newWorld(t *testing.T, plan soakPlan) *world {
@@ -131,7 +125,16 @@ func newWorld(t *testing.T, plan soakPlan) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, p := range []soakPerson{{"alex", "Europe/Oslo"}, {"robin", "America/Los_Angeles"}} {
+	people := []soakPerson{
+		{Name: "alex", Zone: "Europe/Oslo", Kind: "google-health"},
+		{Name: "robin", Zone: "America/Los_Angeles", Kind: "google-health"},
+	}
+	if plan.all {
+		people = append(people[:1:1], soakPerson{Name: "wanda", Zone: "America/New_York", Kind: "withings"},
+			soakPerson{Name: "paula", Zone: "Europe/Helsinki", Kind: "polar"},
+			soakPerson{Name: "otto", Zone: "Europe/Berlin", Kind: "oura"})
+	}
+	for i, p := range people {
 		c := &citizen{config: p}
 		c.Person, err = simulate.NewPerson(simulate.Plan{
 			Name: p.Name, Life: life, Home: zone(p.Zone), Zeros: plan.zeros && i == 0,
@@ -140,12 +143,7 @@ func newWorld(t *testing.T, plan soakPlan) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.service = healthsim.New(healthsim.Options{
-			Now: w.time, Wall: w.time, ClientID: soakClient, ClientSecret: soakSecret, RedirectURLs: []string{soakRedirect},
-			Consent: p.Name, Rotate: i == 1, Numbers: plan.numbers, EmptyFirst: plan.empty && i == 1,
-			Seed: plan.seed + uint64(i),
-		})
-		c.service.Add(c.Person)
+		c.service = newSoakService(w, c, i, plan)
 		w.people = append(w.people, c)
 		w.plot(c)
 	}
@@ -164,6 +162,9 @@ func newWorld(t *testing.T, plan soakPlan) *world {
 // time needs no lock: the services ask for it.
 func (w *world) time() time.Time { return *w.now.Load() }
 
+// wall is the time by which services count tokens and requests.
+func (w *world) wall() time.Time { return w.time().Add(time.Duration(w.waited.Load())) }
+
 func (w *world) at(after time.Duration, do func()) {
 	w.events = append(w.events, soakEvent{w.begin.Add(after), do})
 }
@@ -178,13 +179,16 @@ func (w *world) upTo(d time.Duration) time.Duration {
 func (w *world) plot(c *citizen) {
 	const day = 24 * time.Hour
 	whole := time.Duration(w.plan.days) * day
-	away := zone("America/New_York")
-	if c.Name() == "robin" {
-		away = zone("Asia/Tokyo")
+	away := "America/New_York"
+	if i := slices.Index(w.people, c); i%2 == 1 {
+		away = "Asia/Tokyo"
 	}
 	c.trip = walking.Window{Start: w.begin.Add(whole*3/10 + w.upTo(day)), End: w.begin.Add(whole*6/10 + w.upTo(day))}
-	c.Travel(c.trip.Start, away)
+	c.Travel(c.trip.Start, zone(away))
 	c.Travel(c.trip.End, c.Home())
+	if c.config.Kind == "polar" { // which tells no zone
+		c.config.Travel = []soakChange{{c.trip.Start, away}, {c.trip.End, c.config.Zone}}
+	}
 	for at := w.upTo(2 * day); at < whole; at += day + w.upTo(5*day) {
 		from := w.begin.Add(at)
 		until := from.Add(3 * time.Hour).Add(w.upTo(soakLate - 3*time.Hour))
@@ -201,12 +205,12 @@ func (w *world) plot(c *citizen) {
 		w.at(at, func() { w.edit(c) })
 	}
 	// Hours apart: an access token that is refused when it has only just been given needs the person.
-	refusals := []healthsim.Fault{{Kind: healthsim.ExpireTokens}, {Kind: healthsim.Unauthorized, Times: 1}}
+	refusals := c.service.refusals
 	for at, i := w.upTo(day), 0; at < whole; at, i = at+12*time.Hour+w.upTo(day), i+1 {
-		w.at(at, func() { c.service.Break(refusals[i%2]) })
+		w.at(at, refusals[i%len(refusals)])
 	}
 	for at := w.upTo(14 * day); at < whole; at += 7*day + w.upTo(14*day) {
-		w.at(at, func() { c.service.Break(healthsim.Fault{Kind: healthsim.Slow, Times: 1}) })
+		w.at(at, c.service.slow)
 	}
 }
 
@@ -241,8 +245,8 @@ func (w *world) happen() {
 				w.chance = 0.05 + 0.05*w.random.Float64()
 			}
 			for _, c := range w.people {
-				c.service.Clear()
-				c.service.BreakAtRandom(w.chance, transient()...)
+				c.service.clear()
+				c.service.random(w.chance)
 			}
 			if faulty {
 				w.ntfy.Fail(ntfytest.Fault(1 + w.random.IntN(int(ntfytest.Truncated))))
@@ -255,7 +259,7 @@ func (w *world) happen() {
 	w.events = append(w.events, soakEvent{w.quiet, func() {
 		w.chance, w.armed = 0, 0
 		for _, c := range w.people {
-			c.service.Clear()
+			c.service.clear()
 		}
 	}})
 	slices.SortStableFunc(w.events, func(a, b soakEvent) int { return a.at.Compare(b.at) })
@@ -340,14 +344,13 @@ func (c *citizen) limit(r *http.Request, now time.Time) {
 // them the worst: the token is renewed, and the answer lost.
 func (w *world) failing(c *citizen) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/token" {
+		if r.URL.Path != c.service.tokenPath || len(c.service.tokens) == 0 {
 			c.service.ServeHTTP(rw, r)
 			return
 		}
 		w.mu.Lock()
 		fails := w.random.Float64() < w.chance
-		kinds := transient()
-		kind := kinds[w.random.IntN(len(kinds))]
+		breaks := c.service.tokens[w.random.IntN(len(c.service.tokens))]
 		lost := w.random.IntN(4) == 0
 		if fails {
 			w.count.faults++
@@ -358,7 +361,7 @@ func (w *world) failing(c *citizen) http.Handler {
 			c.service.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		case fails:
-			c.service.Break(healthsim.Fault{Kind: kind, Path: "/token", Times: 1})
+			breaks()
 		}
 		c.service.ServeHTTP(rw, r)
 	})

@@ -214,7 +214,7 @@ func registered(resp *http.Response, begin func()) (again bool, err error) {
 func (p *Provider) Refresh(context.Context, *http.Client, ingest.Token) (ingest.Token, error) {
 	return ingest.Token{}, &ingest.Error{
 		Class: ingest.Auth, Status: http.StatusUnauthorized, Remedy: ingest.ConnectAgain,
-		Err: fmt.Errorf("%s refuses access: the consent was withdrawn or has ended", service),
+		Err: fmt.Errorf("%s refuses access, as it does when the consent was withdrawn or has ended", service),
 	}
 }
 

@@ -88,7 +88,7 @@ func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request,
 			d.add(*d.rest)
 		}
 		for _, rec := range d.records {
-			if r.Window.Contains(rec.Start) && left.take(ingest.CheckRecord(rec, r.Now)) {
+			if r.Window.Contains(rec.Start) && left.take(rec.Start, ingest.CheckRecord(rec, r.Now)) {
 				records = append(records, rec)
 			}
 		}
@@ -169,7 +169,7 @@ func (s *source) addSessions(ctx context.Context, b *ingest.Batch, r ingest.Requ
 		if err != nil {
 			return noSense(err)
 		}
-		if left.take(ingest.CheckSession(one, r.Now)) {
+		if left.take(one.Start, ingest.CheckSession(one, r.Now)) {
 			sessions = append(sessions, one)
 		}
 	}
@@ -292,18 +292,22 @@ type leftOver struct {
 	what string
 	r    ingest.Request
 	n    int
+	late int // of n, what has not begun yet by the clock here
 }
 
 func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
 	return &leftOver{log: s.log(), ctx: ctx, what: what, r: r}
 }
 
-// take reports whether there is no reason to leave something out.
-func (l *leftOver) take(reason error) bool {
+// take reports whether there is no reason to leave something out that begins at start.
+func (l *leftOver) take(start time.Time, reason error) bool {
 	if reason == nil {
 		return true
 	}
 	l.n++
+	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
+		l.late++
+	}
 	l.log.DebugContext(l.ctx, "what Polar says cannot be", "what", l.what, "err", reason)
 	return false
 }
@@ -312,5 +316,9 @@ func (l *leftOver) tell() {
 	if l.n > 0 {
 		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
 			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
+	}
+	if l.late > 0 {
+		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or tell the config where the "+
+			"person is, since Polar says no time zone", "what", l.what, "count", l.late, "now", l.r.Now.UTC().Format(time.RFC3339))
 	}
 }

@@ -368,6 +368,27 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
+// A clock that is slow, or a journey that walkd does not know of, shows in minutes of the future.
+func TestMinutesOfTheFuture(t *testing.T) {
+	s := newScript(t, map[string][]answer{activitiesPath: {ok("[" + dayJSON("2026-11-18", 24, "08:00 7", "08:01 8", "15:00 9", "15:01 0") + "]")}})
+	r := request(utc, "2026-11-18", "2026-11-18")
+	r.Now = at("2026-11-18T12:00:00Z")
+	b, log, err := s.fetch(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := lines(b); len(got) < 2 || got[len(got)-1] == "18T15:00 9" {
+		t.Errorf("records %v", got)
+	}
+	if !strings.Contains(log, "some of it lies in the future") || !strings.Contains(log, "what=minutes count=1 now=2026-11-18T12:00:00Z") {
+		t.Errorf("logged %s", log)
+	}
+	s = newScript(t, map[string][]answer{activitiesPath: {ok("[" + dayJSON("2026-11-18", 909, "08:00 9", "08:01 900", "08:02 0") + "]")}})
+	if _, log, err = s.fetch(request(utc, "2026-11-18", "2026-11-18")); err != nil || strings.Contains(log, "future") {
+		t.Errorf("error %v, logged %s", err, log)
+	}
+}
+
 // A window is asked for in one call, as far as Polar keeps it, and only what is told is covered.
 func TestQuestions(t *testing.T) {
 	const days = activitiesPath + "?activity_zones=true&from=%s&steps=true&to=%s"

@@ -52,6 +52,7 @@ type Provider struct {
 	api      string // without a slash at the end
 	clock    Clock
 	log      *slog.Logger
+	looking  chan struct{} // holds one element while somebody asks for devices
 
 	mu     sync.Mutex
 	sent   map[string]sending // questions of the last ten seconds

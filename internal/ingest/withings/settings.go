@@ -81,6 +81,7 @@ func wrongURL(value string) string {
 // Provider returns Withings as one person has configured it under the name of a source.
 func (s *Settings) Provider(source string) ingest.Provider {
 	return &Provider{
-		source: source, settings: *s, api: strings.TrimRight(s.APIURL, "/"), clock: system{}, sent: map[string]sending{},
+		source: source, settings: *s, api: strings.TrimRight(s.APIURL, "/"), clock: system{},
+		looking: make(chan struct{}, 1), sent: map[string]sending{},
 	}
 }

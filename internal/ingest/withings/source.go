@@ -520,6 +520,12 @@ func (s *source) workouts(ctx context.Context, first, last walking.Day) ([]walki
 // devices returns the devices of the person, as they were told in the last ten seconds if they were: Withings does not
 // take the same question sooner.
 func (s *source) devices(ctx context.Context) ([]deviceJSON, error) {
+	select {
+	case s.p.looking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("withings: %w", ctx.Err())
+	}
+	defer func() { <-s.p.looking }()
 	s.p.mu.Lock()
 	seen, age := s.p.seen, s.p.clock.Now().Sub(s.p.seenAt)
 	s.p.mu.Unlock()

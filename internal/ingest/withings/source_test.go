@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -490,6 +491,47 @@ func TestDevicesAreToldOnce(t *testing.T) {
 		t.Errorf("%d requests ten seconds later, error %v", len(s.asked), err)
 	}
 }
+
+// Who asks for devices while somebody else does is told the same.
+func TestDevicesAreAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t, map[string][]string{devices: {sample(t, "devices.json")}})
+		c := &clock{now: at(noon)}
+		p := providerAt("https://withings.example", c)
+		release := make(chan struct{})
+		client := &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {
+			<-release
+			return s.RoundTrip(q)
+		})}
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if zone, err := p.Source(client).(ingest.Zoner).Zone(t.Context()); err != nil || zone.String() != "Europe/Oslo" {
+					t.Errorf("zone %v, error %v", zone, err)
+				}
+			})
+		}
+		synctest.Wait()
+		gone, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			if _, err := p.Source(client).(ingest.Prober).Probe(gone); !errors.Is(err, context.Canceled) {
+				t.Errorf("one that goes away: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(release)
+		all.Wait()
+		if len(s.asked) != 1 || !c.Now().Equal(at(noon)) {
+			t.Errorf("%d requests by %s", len(s.asked), c.Now())
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
 
 func TestDescribe(t *testing.T) {
 	for _, test := range []struct {

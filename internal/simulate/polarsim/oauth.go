@@ -27,13 +27,13 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	if redirect == "" && len(o.RedirectURLs) > 0 {
 		redirect = o.RedirectURLs[0]
 	}
-	switch {
-	case q.Get("client_id") != o.ClientID:
+	if q.Get("client_id") != o.ClientID || len(o.RedirectURLs) == 0 {
 		page(w, http.StatusBadRequest, "Unknown client")
 		return
-	case !slices.Contains(o.RedirectURLs, redirect):
-		page(w, http.StatusBadRequest, "Invalid redirect URI")
-		return
+	}
+	registered := slices.Contains(o.RedirectURLs, redirect)
+	if !registered {
+		redirect = o.RedirectURLs[0] // errors go to the one by default
 	}
 	answer := url.Values{}
 	if state := q.Get("state"); state != "" {
@@ -46,6 +46,8 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case !registered:
+		answer.Set("error", "invalid_request")
 	case q.Get("response_type") != "code":
 		answer.Set("error", "unsupported_response_type")
 	case q.Get("scope") != "" && q.Get("scope") != Scope:

@@ -60,21 +60,22 @@ func TestConsentRefused(t *testing.T) {
 	for _, tt := range []struct{ key, value, want string }{
 		{"response_type", "token", "unsupported_response_type"},
 		{"scope", "everything", "invalid_scope"},
+		{"redirect_uri", "http://elsewhere", "invalid_request"},
 	} {
 		q := authQuery()
 		q.Set(tt.key, tt.value)
-		if got := s.consent(q).Query(); got.Get("error") != tt.want || got.Get("state") != "s t" || got.Has("code") {
-			t.Errorf("%s %s: %v", tt.key, tt.value, got)
-		}
-	}
-	for _, key := range []string{"client_id", "redirect_uri"} {
-		q := authQuery()
-		q.Set(key, "http://elsewhere")
-		if r := s.must(http.MethodGet, "/oauth2/authorization?"+q.Encode(), "", nil); r.status != 400 {
-			t.Errorf("another %s: %d", key, r.status)
+		back := s.consent(q)
+		if got := back.Query(); got.Get("error") != tt.want || got.Get("state") != "s t" || got.Has("code") ||
+			!strings.HasPrefix(back.String(), redirect+"?") {
+			t.Errorf("%s %s: %v", tt.key, tt.value, back)
 		}
 	}
 	q := authQuery()
+	q.Set("client_id", "another")
+	if r := s.must(http.MethodGet, "/oauth2/authorization?"+q.Encode(), "", nil); r.status != 400 {
+		t.Errorf("another client: %d", r.status)
+	}
+	q = authQuery()
 	q.Del("redirect_uri") // there is one by default
 	if got := s.consent(q); got.Query().Get("code") == "" {
 		t.Errorf("without a redirect: %v", got)

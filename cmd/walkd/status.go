@@ -94,7 +94,7 @@ func sourceStatus(s pull.State, can bool, now, wall time.Time) web.SourceStatus 
 	}
 	switch p := s.Problem; {
 	case p != nil:
-		out.Text, out.Remedy = p.Text, remedyOf(p)
+		out.Text, out.Remedy = p.Text, strings.Replace(remedyOf(p), "walkd run asks", "walkd asks", 1) // it does run
 		if !s.Connected {
 			out.Text = "it is not connected yet"
 		}

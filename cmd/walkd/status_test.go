@@ -62,7 +62,7 @@ func TestSourceStatus(t *testing.T) {
 		{
 			name: "away", consent: web.ConsentGiven,
 			state: pull.State{Phase: pull.Failing, Connected: true, Problem: problem(ingest.Transient, "no answer", "")},
-			text:  "no answer", remedy: "walkd run asks again by itself",
+			text:  "no answer", remedy: "walkd asks again by itself",
 		},
 		{
 			name: "ends soon", state: pull.State{Phase: pull.OK, Connected: true, ConsentEnds: now.Add(48 * time.Hour)},

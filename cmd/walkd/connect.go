@@ -44,9 +44,9 @@ func (a *app) connectCommand() *cobra.Command {
 		Short: "Authorise a source, such as Google Health",
 		Long: `Ask for your consent that walkd reads a source of the config. It prints an
 address: open it in a browser on this machine, and consent. On a machine without
-a browser use --paste: open the address anywhere, or scan it with a phone, consent,
-and paste the address that the browser then shows (the page itself cannot be
-reached, which is fine). The daemon's status page can connect sources as well.
+a browser use --paste: open the address anywhere, or scan it with a phone,
+consent, and paste the address that the browser then shows (the page itself
+cannot be reached, which is fine). The daemon's status page connects sources too.
 
 Connecting again replaces the consent and loses no data. While a daemon runs on
 the data folder it keeps the consent and begins to pull at once.

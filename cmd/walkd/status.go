@@ -94,12 +94,16 @@ func sourceStatus(s pull.State, can bool, now, wall time.Time) web.SourceStatus 
 	}
 	switch p := s.Problem; {
 	case p != nil:
-		out.Text, out.Remedy = p.Text, remedyOf(p)
-		if out.Consent == web.ConsentNeeded && strings.HasPrefix(out.Remedy, "run `walkd connect ") {
-			out.Remedy = "connect it above, or " + out.Remedy
-		}
+		out.Text, out.Remedy = p.Text, strings.Replace(remedyOf(p), "walkd run asks", "walkd asks", 1) // it does run
 		if !s.Connected {
 			out.Text = "it is not connected yet"
+		}
+		switch command := strings.HasPrefix(out.Remedy, "run `walkd connect "); {
+		case out.Consent != web.ConsentNeeded:
+		case command:
+			out.Remedy = "connect it above, or " + out.Remedy
+		default:
+			out.Consent = web.ConsentBlocked
 		}
 	case s.Phase == pull.NeverAsked:
 		out.Text = "it is connected, and asked for the first time within a minute"

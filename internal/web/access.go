@@ -61,9 +61,7 @@ func (s *sessions) begin(now time.Time) string {
 	}
 	oldest := ""
 	for id, one := range s.byID {
-		if one.over(now) {
-			delete(s.byID, id)
-		} else if oldest == "" || one.used.Before(s.byID[oldest].used) {
+		if oldest == "" || one.used.Before(s.byID[oldest].used) {
 			oldest = id
 		}
 	}

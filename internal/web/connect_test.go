@@ -315,7 +315,9 @@ func TestGetsChangeNothing(t *testing.T) {
 // TestBanners looks at what the status page says of consents.
 func TestBanners(t *testing.T) {
 	p := status(t).People[0]
-	one := web.SourceStatus{Name: "watch", Service: "Google Health", Phase: "ok", Fine: true}
+	one := web.SourceStatus{
+		Name: "watch", Service: "Google Health", Phase: "ok", Text: "the client is refused", Remedy: "check `client_id`",
+	}
 	for _, tt := range []struct {
 		name    string
 		consent web.Consent
@@ -330,6 +332,11 @@ func TestBanners(t *testing.T) {
 		}},
 		{"needed", web.ConsentNeeded, time.Time{}, []string{
 			"<b>Google Health needs your consent.</b>", "nothing new comes in from watch", "<button>Connect<", "not:class=\"quiet\"",
+			"<p>The client is refused. <b>Check <code>client_id</code>.</b>",
+		}},
+		{"needed, but of no use yet", web.ConsentBlocked, time.Time{}, []string{
+			"<b>Nothing new comes in from watch.</b> The client is refused. <b>Check <code>client_id</code>.</b>", "<button>Connect<",
+			"not:needs your consent", "not:<p>The client is refused", "not:class=\"quiet\"",
 		}},
 		{"ends where it cannot be given", web.NoConsent, p.Now.Add(time.Hour), []string{"not:<form", "not:banner"}},
 	} {

@@ -56,13 +56,17 @@ type Consent int
 
 // What there is to say of a consent.
 const (
-	NoConsent     Consent = iota // none is needed, or it cannot be given on a page
-	ConsentGiven                 // and it can be given anew
-	ConsentNeeded                // nothing comes in until the person gives it
+	NoConsent      Consent = iota // none is needed, or it cannot be given on a page
+	ConsentGiven                  // and it can be given anew
+	ConsentNeeded                 // nothing comes in until the person gives it
+	ConsentBlocked                // it is needed, but will only help once the source's Remedy is followed
 )
 
 // Needed reports whether nothing comes in without a new consent.
-func (c Consent) Needed() bool { return c == ConsentNeeded }
+func (c Consent) Needed() bool { return c == ConsentNeeded || c == ConsentBlocked }
+
+// Blocked reports whether something else has to be done before consent helps.
+func (c Consent) Blocked() bool { return c == ConsentBlocked }
 
 // Possible reports whether consent can be given on a page.
 func (c Consent) Possible() bool { return c != NoConsent }
@@ -145,16 +149,16 @@ func sentence(text string) template.HTML {
 
 // A banner says that a source needs a person's consent, or will soon.
 type banner struct {
-	Person, Source, Service string
-	Needed                  bool
-	Ends                    string // when the consent ends
+	SourceStatus
+	Person string
+	Until  string // when the consent ends
 }
 
 func banners(p PersonStatus) []banner {
 	var out []banner
 	for _, s := range p.Sources {
 		if s.loud() {
-			out = append(out, banner{p.Name, s.Name, s.Service, s.Consent.Needed(), clock(p.Now, s.Ends)})
+			out = append(out, banner{s, p.Name, clock(p.Now, s.Ends)})
 		}
 	}
 	return out

@@ -180,7 +180,7 @@ var consentAddress = regexp.MustCompile(`(?m)^http://127\.0\.0\.1\S+$`)
 
 // connect runs `walkd connect` and opens the address that it prints in browse, which may be given to paste. It has to end
 // with code.
-func (w *world) connect(code int, browse func(address string, paste io.Writer), args ...string) (stdout, stderr string) {
+func (w *machine) connect(code int, browse func(address string, paste io.Writer), args ...string) (stdout, stderr string) {
 	w.t.Helper()
 	a, out, said := w.app()
 	stdin, paste := io.Pipe()
@@ -230,7 +230,7 @@ func (p *pasted) Write(b []byte) (int, error) {
 }
 
 // browser opens an address as a browser does that follows where it is sent.
-func (w *world) browser(address string, _ io.Writer) {
+func (w *machine) browser(address string, _ io.Writer) {
 	resp, err := http.Get(address)
 	if err != nil {
 		w.t.Error(err)
@@ -250,7 +250,7 @@ func (w *world) asked() int {
 }
 
 // answer follows an address up to where the service sends the browser, and does not go there.
-func (w *world) answer(address string) string {
+func (w *machine) answer(address string) string {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Get(address)
 	if err != nil {

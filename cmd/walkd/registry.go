@@ -12,6 +12,7 @@ import (
 	"github.com/walkd/walkd/internal/ingest/csvfile"
 	"github.com/walkd/walkd/internal/ingest/fitabase"
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
+	"github.com/walkd/walkd/internal/ingest/oura"
 	"github.com/walkd/walkd/internal/ingest/polar"
 	"github.com/walkd/walkd/internal/ingest/withings"
 	"github.com/walkd/walkd/internal/notify"
@@ -36,6 +37,7 @@ func kinds() config.Kinds {
 	k := config.Kinds{
 		Sources: config.Makers{
 			"google-health": func() any { return googlehealth.Defaults() },
+			"oura":          func() any { return oura.Defaults() },
 			"polar":         func() any { return polar.Defaults() },
 			"withings":      func() any { return withings.Defaults() },
 		},

@@ -534,7 +534,9 @@ func (w *world) checkNudges(c *citizen) {
 	}
 }
 
-func near(a, b time.Time) bool { return a.Sub(b).Abs() < 24*time.Hour }
+// near reports whether walkd may not know yet that the person has moved, or be thought to: some services tell the zone of
+// a whole day when the next one begins.
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < 36*time.Hour }
 
 // checkRequests looks at how often the services were asked.
 func (w *world) checkRequests() {

@@ -115,7 +115,8 @@ func (s *Service) minutes(p *simulate.Person, d walking.Day, now time.Time) []mi
 	}
 	var out []minute
 	for _, span := range spans {
-		for t := span.Start; t.Before(span.End) && !t.Add(time.Minute).After(synced); t = t.Add(time.Minute) {
+		start := span.Start.Add(time.Minute - 1).Truncate(time.Minute) // a journey may begin within a minute
+		for t := start; t.Before(span.End) && !t.Add(time.Minute).After(synced); t = t.Add(time.Minute) {
 			_, offset := t.In(zones.At(t)).Zone()
 			out = append(out, minute{t, wall(t, time.Duration(offset)*time.Second), steps[t.Unix()]})
 		}

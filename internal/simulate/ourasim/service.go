@@ -110,6 +110,7 @@ type Service struct {
 	refresh map[string]*grant
 	spent   map[string]bool // refresh tokens that were used
 	forgot  map[string]bool // documents that were taken back, by person and date
+	made    map[string]made // the same, as they were last asked for
 }
 
 type code struct {
@@ -149,7 +150,7 @@ func New(o Options) *Service {
 	s := &Service{
 		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed), o: o, mux: http.NewServeMux(),
 		meter: simulate.Meter{Per: limitTime}, codes: map[string]*code{}, access: map[string]*access{},
-		refresh: map[string]*grant{}, spent: map[string]bool{}, forgot: map[string]bool{},
+		refresh: map[string]*grant{}, spent: map[string]bool{}, forgot: map[string]bool{}, made: map[string]made{},
 	}
 	s.Keep(o.ClientSecret)
 	s.mux.HandleFunc("GET "+consentPath, s.serveConsent)

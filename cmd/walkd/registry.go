@@ -12,6 +12,7 @@ import (
 	"github.com/walkd/walkd/internal/ingest/csvfile"
 	"github.com/walkd/walkd/internal/ingest/fitabase"
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
+	"github.com/walkd/walkd/internal/ingest/oura"
 	"github.com/walkd/walkd/internal/notify"
 	logline "github.com/walkd/walkd/internal/notify/log"
 	"github.com/walkd/walkd/internal/notify/ntfy"
@@ -34,6 +35,7 @@ func kinds() config.Kinds {
 	k := config.Kinds{
 		Sources: config.Makers{
 			"google-health": func() any { return googlehealth.Defaults() },
+			"oura":          func() any { return oura.Defaults() },
 		},
 		Channels: config.Makers{
 			"log":  func() any { return &logSettings{} },

@@ -71,6 +71,7 @@ var kinds = Kinds{
 		"fitabase": NoKeys, "apple-health": NoKeys, "csv": NoKeys,
 		"cloud":         func() any { return &cloudKeys{LookBack: 7} },
 		"google-health": func() any { return &oauthKeys{} },
+		"oura":          func() any { return &oauthKeys{} },
 	},
 	Channels: Makers{
 		"log": NoKeys, "ntfy": func() any { return &ntfyKeys{Priority: 3} },
@@ -539,7 +540,7 @@ func TestExample(t *testing.T) {
 	all := regexp.MustCompile(`(?m)^#([^ #\n])`).ReplaceAllString(string(text), "$1")
 	secret := &fstest.MapFile{Data: []byte("x"), Mode: 0o600}
 	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x"}, fstest.MapFS{
-		"etc/walkd/google-secret": secret, "etc/walkd/ntfy-token": secret,
+		"etc/walkd/google-secret": secret, "etc/walkd/oura-secret": secret, "etc/walkd/ntfy-token": secret,
 	})
 	if want := "either token or token_file"; err == nil || !strings.HasSuffix(err.Error(), want) ||
 		strings.Contains(err.Error(), "\n") {

@@ -47,7 +47,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			name: "a scope", answer: answer{status: 403, body: told(403, "Forbidden", "Missing required scopes: daily")},
-			class: ingest.Auth, remedy: "connect it again, and leave the box for daily activity ticked", text: "Oura: the consent lacks a right",
+			class: ingest.Auth, remedy: "connect it again, and leave the box for daily activity ticked", text: `Oura: the consent lacks a right (Oura answered 403 Forbidden: "Missing required scopes: daily")`,
 		},
 		{
 			name: "a permission", answer: answer{status: 403, body: told(403, "Insufficient permissions", "")},
@@ -71,7 +71,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			name: "nowhere", answer: answer{status: 404, body: `{"detail":"Not Found"}`},
-			class: ingest.Permanent, remedy: "update walkd, or take api_url out of the config", text: `"Not Found"`,
+			class: ingest.Permanent, remedy: "update walkd, or take api_url out of the config", text: "Oura answered 404 Not Found",
 		},
 		{
 			name: "validation", answer: answer{status: 422, body: `{"detail":[{"loc":["query","start_date"],"msg":"invalid date format","type":"x"},{"msg":"and more"}]}`},

@@ -15,7 +15,7 @@ import (
 )
 
 func TestFaults(t *testing.T) {
-	f := simulate.NewFaults(1)
+	f := simulate.NewFaults(1, 1)
 	next := func(what string, api bool, want simulate.Kind) {
 		t.Helper()
 		if got := f.Next(what, api); got != want {

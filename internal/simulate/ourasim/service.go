@@ -148,7 +148,7 @@ func New(o Options) *Service {
 	}
 	o.Ring = o.Ring.orUsual()
 	s := &Service{
-		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed), o: o, mux: http.NewServeMux(),
+		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed, 4), o: o, mux: http.NewServeMux(),
 		meter: simulate.Meter{Per: limitTime}, codes: map[string]*code{}, access: map[string]*access{},
 		refresh: map[string]*grant{}, spent: map[string]bool{}, forgot: map[string]bool{}, made: map[string]made{},
 	}

@@ -79,12 +79,17 @@ func TestVariants(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, rigPlan{days: 6, option: change})
+			r := newRig(t, rigPlan{days: 12, option: change})
+			// A walk in the night with which the first poll begins, and the history ends: its day is that before.
+			for m := range 60 {
+				r.person.Correct(at("2026-11-12T23:30:00Z").Add(time.Duration(m)*time.Minute), 90)
+			}
 			r.connect()
 			r.poll()
 			r.backfill()
 			r.same()
 			r.live(at("2026-11-21T18:00:00Z"))
+			r.sync() // with workouts, which are asked for every three hours
 			r.same()
 			r.quiet()
 		})

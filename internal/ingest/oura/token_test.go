@@ -90,12 +90,14 @@ func TestConnectWrongly(t *testing.T) {
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	for _, told := range []bool{false, true} {
-		for _, test := range []struct{ granted, want []string }{
+		for i, test := range []struct{ granted, want []string }{
 			{nil, []string{"daily", "workout"}},
 			{[]string{"daily"}, []string{"daily"}},
 			{[]string{"daily", "personal"}, []string{"daily"}},
 		} {
-			r := newRig(t, rigPlan{option: func(o *ourasim.Options) { o.TellScopes, o.Granted = told, test.granted }})
+			r := newRig(t, rigPlan{option: func(o *ourasim.Options) {
+				o.TellScopes, o.Granted, o.Mute = told, test.granted, i == 2
+			}})
 			c, err := r.tryConnect(time.Second)
 			if err != nil {
 				t.Fatal(err)

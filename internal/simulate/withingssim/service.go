@@ -1,13 +1,8 @@
 package withingssim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"io"
-	"maps"
-	mathrand "math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,24 +57,17 @@ const (
 
 // A Service is the simulated Withings. It is an http.Handler.
 type Service struct {
-	o Options
+	*simulate.Ledger
+	*simulate.Faults
+	o     Options
+	meter simulate.Meter
 
 	mu      sync.Mutex
-	people  map[string]*simulate.Person
 	days    map[string]map[walking.Day]*day
 	codes   map[string]*code
 	access  map[string]*access
 	refresh map[string]*refresh
-	secrets []string
-	faults  []*Fault
-	random  *mathrand.Rand
-	chance  float64
-	kinds   []Kind
 	recent  map[string]time.Time // when a question was last answered, by person and question
-	begin   time.Time            // of the minute in which n requests were made
-	n       int
-	counts  map[string]int // requests by person, path and action
-	peak    int            // most requests in a minute
 }
 
 type code struct {
@@ -116,18 +104,13 @@ func New(o Options) *Service {
 	if o.PageSize == 0 {
 		o.PageSize = 200
 	}
-	return &Service{
-		o: o, people: map[string]*simulate.Person{}, days: map[string]map[walking.Day]*day{}, codes: map[string]*code{},
-		access: map[string]*access{}, refresh: map[string]*refresh{}, secrets: []string{o.ClientSecret},
-		recent: map[string]time.Time{}, counts: map[string]int{}, random: mathrand.New(mathrand.NewPCG(o.Seed, 2)),
+	s := &Service{
+		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed, 2), o: o, meter: simulate.Meter{Per: time.Minute},
+		days: map[string]map[walking.Day]*day{}, codes: map[string]*code{}, access: map[string]*access{},
+		refresh: map[string]*refresh{}, recent: map[string]time.Time{},
 	}
-}
-
-// Add lets the service know a person.
-func (s *Service) Add(p *simulate.Person) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.people[p.Name()] = p
+	s.Keep(o.ClientSecret)
+	return s
 }
 
 // SetConsent names the person who consents from now on.
@@ -137,29 +120,14 @@ func (s *Service) SetConsent(name string) {
 	s.o.Consent = name
 }
 
-// Secrets returns everything that must never be shown: the client secret, and all codes and tokens given out.
-func (s *Service) Secrets() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.secrets)
-}
-
-// Requests returns how many requests were made, by "person path action"; the person is "" where none is known.
-func (s *Service) Requests() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.counts)
-}
-
 // Peak returns the most requests that were made in a minute on the wall, those refused for it included.
-func (s *Service) Peak() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.peak
-}
+func (s *Service) Peak() int { return s.meter.Peak() }
 
 // A Kind is a way in which a Service fails.
-type Kind string
+type Kind = simulate.Kind
+
+// A Fault makes requests fail. What they ask for is "path action".
+type Fault = simulate.Fault
 
 // The kinds of fault.
 const (
@@ -182,70 +150,22 @@ const (
 	NoBody        Kind = "no body" // status 0, and nothing else
 )
 
-// A Fault makes requests fail.
-type Fault struct {
-	Kind Kind
-	// Path is a part of "path action" of the requests that it is for, such as "getactivity"; "" for all of the API.
-	// Faults of the token endpoint have to name it: "/v2/oauth2".
-	Path string
-	// Times is how often; until Clear if zero.
-	Times int
-	left  int
-}
-
 const tokenPath = "/v2/oauth2"
 
 // Break switches a fault on.
 func (s *Service) Break(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.Kind == ExpireTokens {
+	switch {
+	case f.Kind == ExpireTokens:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, a := range s.access {
 			a.expires = time.Time{}
 		}
 		return
-	}
-	if f.Kind == InvalidGrant && f.Path == "" {
+	case f.Kind == InvalidGrant && f.Path == "":
 		f.Path = tokenPath
 	}
-	f.left = f.Times
-	s.faults = append(s.faults, &f)
-}
-
-// Clear switches all faults off.
-func (s *Service) Clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults, s.chance = nil, 0
-}
-
-// BreakAtRandom lets requests to the API fail with a probability, each in one of kinds.
-func (s *Service) BreakAtRandom(chance float64, kinds ...Kind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chance, s.kinds = chance, kinds
-}
-
-// fault returns how a request is to fail; "" if it is not.
-func (s *Service) fault(what string) Kind {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	api := strings.HasPrefix(what, "/v2/") && !strings.HasPrefix(what, tokenPath)
-	for i, f := range s.faults {
-		if f.Path == "" && !api || !strings.Contains(what, f.Path) {
-			continue
-		}
-		if f.Times > 0 {
-			if f.left--; f.left == 0 {
-				s.faults = slices.Delete(s.faults, i, i+1)
-			}
-		}
-		return f.Kind
-	}
-	if api && s.chance > 0 && s.random.Float64() < s.chance {
-		return s.kinds[s.random.IntN(len(s.kinds))]
-	}
-	return ""
+	s.Faults.Break(f)
 }
 
 // ServeHTTP implements http.Handler.
@@ -256,12 +176,21 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 503, "Invalid Params", nil)
 		return
 	}
-	kind := s.fault(r.URL.Path + " " + r.Form.Get("action"))
-	if kind != "" {
-		s.count("", r)
-		s.fail(w, r, kind)
+	api := strings.HasPrefix(r.URL.Path, "/v2/") && !strings.HasPrefix(r.URL.Path, tokenPath)
+	kind := s.Next(r.URL.Path+" "+r.Form.Get("action"), api)
+	if kind == "" {
+		s.serve(w, r)
 		return
 	}
+	s.count("", r)
+	// What is lost was never done, so that the same question can be asked again.
+	if !simulate.Spoil(kind, w, r, http.HandlerFunc(s.half)) {
+		s.fail(w, kind)
+	}
+}
+
+// serve answers a request.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/oauth2_user/authorize2":
 		s.serveConsent(w, r)
@@ -274,7 +203,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
+// half is an answer to be lost.
+func (s *Service) half(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"status":0,"body":{"series":{"1793521800":{"steps":61,"duration":60}},"more":false}}`)
+}
+
+func (s *Service) fail(w http.ResponseWriter, kind Kind) {
 	switch kind {
 	case InvalidGrant:
 		refuse(w, 503, "Invalid Params: invalid refresh_token", nil)
@@ -296,20 +231,6 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
 		refuse(w, 2556, "An unknown error occurred", nil)
 	case ServerError:
 		w.WriteHeader(http.StatusInternalServerError)
-	case HTMLPage:
-		page(w, http.StatusBadGateway, "502 Bad Gateway")
-	case HTMLSuccess:
-		page(w, http.StatusOK, "Sign in to this network")
-	case Truncated:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000")
-		_, _ = io.WriteString(w, `{"status":0,"body":{"series":{"17`)
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	case Dropped:
-		panic(http.ErrAbortHandler)
-	case Slow:
-		<-r.Context().Done()
 	case NoBody:
 		writeJSON(w, object{"status": 0})
 	}
@@ -317,19 +238,12 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
 
 // count counts a request, and reports whether the application has asked too often.
 func (s *Service) count(person string, r *http.Request) (tooMany bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts[strings.TrimSpace(person+" "+r.URL.Path+" "+r.Form.Get("action"))]++
+	s.Count(person, r.URL.Path+" "+r.Form.Get("action"))
 	if !strings.HasPrefix(r.URL.Path, "/v2/") {
 		return false
 	}
-	now := s.o.Wall()
-	if now.Sub(s.begin) >= time.Minute || now.Before(s.begin) {
-		s.begin, s.n = now, 0
-	}
-	s.n++
-	s.peak = max(s.peak, s.n)
-	return s.n > s.o.PerMinute
+	n, _ := s.meter.Count(s.o.Wall())
+	return n > s.o.PerMinute
 }
 
 // repeated returns how long a question that was just answered is not to be asked again, and otherwise notes it.
@@ -348,13 +262,4 @@ func (s *Service) repeated(who string, r *http.Request) time.Duration {
 	}
 	s.recent[key] = now
 	return 0
-}
-
-// secret returns a new random one, and remembers it.
-func (s *Service) secret() string {
-	b := make([]byte, 20)
-	_, _ = rand.Read(b) // never fails
-	text := hex.EncodeToString(b)
-	s.secrets = append(s.secrets, text)
-	return text
 }

@@ -72,6 +72,7 @@ var kinds = Kinds{
 		"fitabase": NoKeys, "apple-health": NoKeys, "csv": NoKeys,
 		"cloud":         func() any { return &cloudKeys{LookBack: 7} },
 		"google-health": func() any { return &oauthKeys{} },
+		"oura":          func() any { return &oauthKeys{} },
 		"polar":         func() any { return &oauthKeys{} },
 		"withings":      func() any { return &oauthKeys{} },
 	},
@@ -577,8 +578,8 @@ func TestExample(t *testing.T) {
 	all := regexp.MustCompile(`(?m)^#([^ #\n])`).ReplaceAllString(string(text), "$1")
 	secret := &fstest.MapFile{Data: []byte("x"), Mode: 0o600}
 	_, _, err = loadText(all, map[string]string{"WALKD_INFLUX_TOKEN": "x", "WALKD_WEB_PASSWORD": "x"}, fstest.MapFS{
-		"etc/walkd/google-secret": secret, "etc/walkd/polar-secret": secret, "etc/walkd/withings-secret": secret,
-		"etc/walkd/ntfy-token": secret,
+		"etc/walkd/google-secret": secret, "etc/walkd/oura-secret": secret, "etc/walkd/polar-secret": secret,
+		"etc/walkd/withings-secret": secret, "etc/walkd/ntfy-token": secret,
 	})
 	var twice Problems
 	errors.As(err, &twice)

@@ -44,8 +44,11 @@ type Faults struct {
 	kinds  []Kind
 }
 
-// NewFaults returns Faults without any. The seed makes random faults repeatable.
-func NewFaults(seed uint64) *Faults { return &Faults{random: rand.New(rand.NewPCG(seed, 1))} }
+// NewFaults returns Faults without any. The seed makes random faults repeatable, and the stream lets those of services
+// with the same seed differ.
+func NewFaults(seed, stream uint64) *Faults {
+	return &Faults{random: rand.New(rand.NewPCG(seed, stream))}
+}
 
 // Break switches a fault on.
 func (f *Faults) Break(fault Fault) {

@@ -90,6 +90,7 @@ type Person struct {
 	late    []late           // told only later
 	offline []walking.Window // without a sync
 	gone    map[int64]bool   // sessions deleted, by unix second of their start
+	changed int              // how often any of this was changed
 }
 
 // late is a window of which the service knows nothing before an instant.
@@ -142,6 +143,7 @@ type Session struct {
 func (p *Person) Correct(start time.Time, steps int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.changed++
 	p.counts[start.Unix()/60] = max(0, steps)
 }
 
@@ -149,6 +151,7 @@ func (p *Person) Correct(start time.Time, steps int) {
 func (p *Person) Delete(w walking.Window) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.changed++
 	for m := w.Start.Unix() / 60; m < (w.End.Unix()+59)/60; m++ {
 		p.counts[m] = -1
 	}
@@ -161,6 +164,7 @@ func (p *Person) Delete(w walking.Window) {
 func (p *Person) Late(w walking.Window, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.changed++
 	p.late = append(p.late, late{w, until})
 }
 
@@ -168,6 +172,7 @@ func (p *Person) Late(w walking.Window, until time.Time) {
 func (p *Person) NoSync(w walking.Window) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.changed++
 	p.offline = append(p.offline, w)
 }
 
@@ -175,8 +180,23 @@ func (p *Person) NoSync(w walking.Window) {
 func (p *Person) Travel(from time.Time, zone *time.Location) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.changed++
 	p.changes = append(p.changes, walking.ZoneChange{From: from, Zone: zone})
 	p.zones = walking.NewTimeline(p.plan.Home, p.changes...)
+}
+
+// Revision returns a number that is another one when what a service knows at now of the time before the last sync may be
+// something else than before.
+func (p *Person) Revision(now time.Time) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.changed
+	for _, l := range p.late {
+		if !now.Before(l.until) {
+			n++
+		}
+	}
+	return n
 }
 
 // Zones returns the zones that the person is in.

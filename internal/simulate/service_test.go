@@ -15,7 +15,7 @@ import (
 )
 
 func TestFaults(t *testing.T) {
-	f := simulate.NewFaults(1)
+	f := simulate.NewFaults(1, 1)
 	next := func(what string, api bool, want simulate.Kind) {
 		t.Helper()
 		if got := f.Next(what, api); got != want {
@@ -167,5 +167,27 @@ func TestPages(t *testing.T) {
 		if got := simulate.Bearer(r); got != want {
 			t.Errorf("%q: %q", header, got)
 		}
+	}
+}
+
+// Whatever changes what a service knows changes the revision, and nothing else does.
+func TestRevision(t *testing.T) {
+	p := ann(t, simulate.Plan{Life: counted(t), Home: time.UTC, First: date(t, "2026-11-10")})
+	noon := at(t, "2026-11-20T12:00:00Z")
+	last := p.Revision(noon)
+	w := window(t, "2026-11-19T12:00:00Z", "2026-11-19T13:00:00Z")
+	for name, change := range map[string]func(){
+		"corrected": func() { p.Correct(w.Start, 7) }, "deleted": func() { p.Delete(w) }, "late": func() { p.Late(w, noon.Add(time.Hour)) },
+		"offline": func() { p.NoSync(w) }, "elsewhere": func() { p.Travel(w.Start, zone(t, "Asia/Tokyo")) },
+	} {
+		change()
+		if now := p.Revision(noon); now == last || now != p.Revision(noon.Add(time.Minute)) {
+			t.Errorf("%s: %d, then %d", name, last, now)
+		} else {
+			last = now
+		}
+	}
+	if p.Revision(noon.Add(time.Hour)) == last {
+		t.Error("what was late has come, and nothing changed")
 	}
 }

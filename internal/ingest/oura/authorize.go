@@ -52,7 +52,8 @@ func (p *Provider) granted(ctx context.Context, client *http.Client, token strin
 			scopes = append(scopes, try.scope)
 			continue
 		}
-		if !errors.Is(err, errScope) {
+		// Whoever gets days has a membership, so that any refusal of the rest is one of the right.
+		if !errors.Is(err, errScope) && (len(scopes) == 0 || !isForbidden(err)) {
 			return nil
 		}
 	}

@@ -30,8 +30,8 @@ type problem struct {
 	Description string          `json:"error_description"`
 }
 
-// words returns all that p says.
-func (p *problem) words() string {
+// words returns what p says besides a status.
+func (p *problem) words(status int) string {
 	parts := []string{p.Title}
 	var text string
 	var list []struct {
@@ -50,7 +50,7 @@ func (p *problem) words() string {
 	}
 	var out []string
 	for _, part := range parts {
-		if part = strings.TrimSpace(part); part != "" {
+		if part = strings.TrimSpace(part); part != "" && !strings.EqualFold(part, http.StatusText(status)) {
 			out = append(out, part)
 		}
 	}
@@ -75,7 +75,7 @@ func refusal(resp *http.Response, secrets ...string) *ingest.Error {
 	if json.Unmarshal(text, &p) != nil {
 		p = problem{}
 	}
-	words := p.words()
+	words := p.words(e.Status)
 	if quoted := ingest.Quote(words, resp, secrets...); quoted != "" {
 		e.Err = fmt.Errorf("%w: %s", e.Err, quoted)
 	}
@@ -125,8 +125,8 @@ func forbidden(
 	scope, membership := has("scope", "permission"), has("subscription", "membership")
 	switch {
 	case scope && !membership:
-		e.Err = fmt.Errorf("%w: %w", errScope, e.Err)
-		return say(ingest.Auth, allowDaily, "the consent lacks a right")
+		e.Class, e.Remedy, e.Err = ingest.Auth, allowDaily, fmt.Errorf("%s: %w (%w)", service, errScope, e.Err)
+		return e
 	case membership && !scope:
 		return say(ingest.Permanent, renew, "the Oura membership has lapsed")
 	}

@@ -68,7 +68,9 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 	switch {
 	case isForbidden(err):
 		// The membership is fine, since the days came, so it is the right that is missing. Steps are worth having alone.
-		s.p.noWorkouts.Store(true)
+		if !s.p.noWorkouts.Swap(true) && s.p.log != nil {
+			s.p.log.InfoContext(ctx, "the consent does not let walkd read workouts: steps come without them")
+		}
 		return b, nil
 	case err != nil:
 		return ingest.Batch{}, err

@@ -3,7 +3,6 @@ package withings
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 
 	"github.com/walkd/walkd/internal/ingest"
@@ -44,38 +43,12 @@ func (s *Settings) Check(report func(key, what, want string)) {
 		report("client_secret", "missing",
 			"the secret that Withings shows for the client ID, as client_secret_file or from the environment")
 	}
-	for _, u := range []struct{ key, value, like string }{
-		{"redirect_url", s.RedirectURL, Defaults().RedirectURL},
-		{"api_url", s.APIURL, Defaults().APIURL},
-		{"auth_url", s.AuthURL, Defaults().AuthURL},
-	} {
-		if what := wrongURL(u.value); what != "" {
-			report(u.key, what, fmt.Sprintf("an https address, or an http one on this machine, like %q", u.like))
-		}
-	}
-}
-
-// wrongURL returns why a URL cannot be used, or "", without showing what may be a secret. Over http tokens and codes
-// travel in the clear, so it has to stay on the machine.
-func wrongURL(value string) string {
-	u, err := url.Parse(value)
-	switch {
-	case strings.Contains(value, "@"):
-		return "the URL holds a user name or password"
-	case err != nil || u.Scheme == "" || u.Hostname() == "":
-		return fmt.Sprintf("%q is not a whole URL", value)
-	case strings.ContainsAny(value, "?#"):
-		return "the URL holds a query or fragment"
-	case u.Scheme == "https":
-		return ""
-	case u.Scheme != "http":
-		return fmt.Sprintf("%q is not an HTTP URL", value)
-	}
-	switch u.Hostname() {
-	case "localhost", "127.0.0.1", "::1":
-		return ""
-	}
-	return fmt.Sprintf("%q is not encrypted and leaves this machine", value)
+	like := Defaults()
+	ingest.CheckAddresses(report,
+		ingest.Address{Key: "redirect_url", Value: s.RedirectURL, Like: like.RedirectURL},
+		ingest.Address{Key: "api_url", Value: s.APIURL, Like: like.APIURL},
+		ingest.Address{Key: "auth_url", Value: s.AuthURL, Like: like.AuthURL},
+	)
 }
 
 // Provider returns Withings as one person has configured it under the name of a source.

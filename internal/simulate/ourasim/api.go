@@ -25,6 +25,8 @@ type Document struct {
 	// Classes has a character for every five minutes that are known, and the padding. METs has one for each minute.
 	Classes string
 	METs    []float64
+
+	items json.RawMessage // the METs as they are told
 }
 
 const (
@@ -90,24 +92,53 @@ func (s *Service) document(p *simulate.Person, d walking.Day, at time.Time) (Doc
 		known = counted
 	}
 	known = start.Add(known.Sub(start).Truncate(piece))
-	minutes := s.minutes(p, zones, walking.Window{Start: start, End: known}, at)
-	for _, m := range minutes {
-		if m.worn {
-			doc.Steps += m.steps
-		}
-	}
-	doc.METs = s.o.Ring.mets(noiseOf(p.Name(), s.o.Seed), minutes)
-	doc.Classes = s.classes(doc, minutes, at)
+	s.fill(&doc, p, zones, known, at)
+	doc.Classes = s.padded(doc, at)
 	return doc, true
+}
+
+// A made document is one as far as it is known, and what it was made of.
+type made struct {
+	Document
+	known    time.Time
+	revision int
+}
+
+// fill adds to a document what a ring has seen of its day. Nearly always that is what it was when it was last asked for.
+func (s *Service) fill(doc *Document, p *simulate.Person, zones walking.Timeline, known, at time.Time) {
+	key := p.Name() + " " + doc.Day.String()
+	revision := p.Revision(at)
+	s.mu.Lock()
+	kept, ok := s.made[key]
+	s.mu.Unlock()
+	if !ok || kept.revision != revision || !kept.known.Equal(known) || !kept.Start.Equal(doc.Start) {
+		minutes := s.minutes(p, zones, walking.Window{Start: doc.Start, End: known}, at)
+		kept = made{Document: *doc, known: known, revision: revision}
+		for _, m := range minutes {
+			if m.worn {
+				kept.Steps += m.steps
+			}
+		}
+		kept.METs = s.o.Ring.mets(noiseOf(p.Name(), s.o.Seed), minutes)
+		kept.Classes, kept.items = classes(kept.METs, minutes), s.items(kept.METs)
+		s.mu.Lock()
+		s.made[key] = kept
+		s.mu.Unlock()
+	}
+	doc.Steps, doc.METs, doc.Classes, doc.items = kept.Steps, kept.METs, kept.Classes, kept.items
 }
 
 // minutes returns those of a window as a ring has them.
 func (s *Service) minutes(p *simulate.Person, zones walking.Timeline, w walking.Window, at time.Time) []minute {
 	out := make([]minute, int(w.Duration()/time.Minute))
+	awake := false
 	for i := range out {
 		t := w.Start.Add(time.Duration(i) * time.Minute)
-		hour := t.In(zones.At(t)).Hour()
-		out[i] = minute{at: t, awake: hour >= 7 && hour < 23, worn: true}
+		if i%15 == 0 { // clocks differ by quarters of an hour
+			hour := t.In(zones.At(t)).Hour()
+			awake = hour >= 7 && hour < 23
+		}
+		out[i] = minute{at: t, awake: awake, worn: true}
 		for _, u := range s.o.Unworn {
 			if u.Contains(t) {
 				out[i].worn = false
@@ -120,12 +151,13 @@ func (s *Service) minutes(p *simulate.Person, zones walking.Timeline, w walking.
 	return out
 }
 
-func (s *Service) classes(doc Document, minutes []minute, at time.Time) string {
+// classes returns those of five minutes each, without padding.
+func classes(mets []float64, minutes []minute) string {
 	var b strings.Builder
 	for i := 0; i+5 <= len(minutes); i += 5 {
 		sum, worn := 0.0, 0
 		for j, m := range minutes[i : i+5] {
-			sum += doc.METs[i+j]
+			sum += mets[i+j]
 			if m.worn {
 				worn++
 			}
@@ -136,6 +168,11 @@ func (s *Service) classes(doc Document, minutes []minute, at time.Time) string {
 			b.WriteByte(class(sum / 5))
 		}
 	}
+	return b.String()
+}
+
+// padded returns the classes of a document with what follows those that are known.
+func (s *Service) padded(doc Document, at time.Time) string {
 	whole := int(doc.End.Sub(doc.Start) / piece)
 	if s.o.AlwaysDay {
 		whole = piecesOfDay
@@ -147,7 +184,7 @@ func (s *Service) classes(doc Document, minutes []minute, at time.Time) string {
 	case s.o.Pad == PadToEnd || s.o.AlwaysDay && over:
 		pad = whole
 	}
-	return b.String() + strings.Repeat("0", max(0, pad-b.Len()))
+	return doc.Classes + strings.Repeat("0", max(0, pad-len(doc.Classes)))
 }
 
 // A Workout is one as the service tells of it.
@@ -313,7 +350,7 @@ func (s *Service) activity(p *simulate.Person, doc Document) object {
 			"training_volume": 90,
 		},
 		"class_5_min": doc.Classes, "met": object{
-			"interval": s.o.Interval.Seconds(), "items": s.items(doc.METs), "timestamp": at,
+			"interval": s.o.Interval.Seconds(), "items": doc.items, "timestamp": at,
 		},
 	}
 	if s.o.NoClasses {
@@ -340,7 +377,7 @@ func (s *Service) items(mets []float64) json.RawMessage {
 		if mean := sum / float64(step); mean <= nonWear {
 			out = append(out, "null"...)
 		} else {
-			out = strconv.AppendFloat(out, mean, 'f', -1, 64)
+			out = strconv.AppendFloat(out, mean, 'f', 2, 64)
 		}
 	}
 	return append(out, ']')

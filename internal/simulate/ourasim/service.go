@@ -110,6 +110,7 @@ type Service struct {
 	refresh map[string]*grant
 	spent   map[string]bool // refresh tokens that were used
 	forgot  map[string]bool // documents that were taken back, by person and date
+	made    map[string]made // the same, as they were last asked for
 }
 
 type code struct {
@@ -147,9 +148,9 @@ func New(o Options) *Service {
 	}
 	o.Ring = o.Ring.orUsual()
 	s := &Service{
-		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed), o: o, mux: http.NewServeMux(),
+		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed, 4), o: o, mux: http.NewServeMux(),
 		meter: simulate.Meter{Per: limitTime}, codes: map[string]*code{}, access: map[string]*access{},
-		refresh: map[string]*grant{}, spent: map[string]bool{}, forgot: map[string]bool{},
+		refresh: map[string]*grant{}, spent: map[string]bool{}, forgot: map[string]bool{}, made: map[string]made{},
 	}
 	s.Keep(o.ClientSecret)
 	s.mux.HandleFunc("GET "+consentPath, s.serveConsent)

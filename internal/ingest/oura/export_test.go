@@ -1,0 +1,7 @@
+package oura
+
+// What the tests look at by itself.
+var (
+	KindOf    = kindOf
+	Allowance = allowance
+)

@@ -260,7 +260,7 @@ func TestFiguresAreTheTruth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, rigPlan{days: 31, option: option, plan: simulate.Plan{Zeros: true}})
+			r := newRig(t, rigPlan{days: 31, option: option})
 			worn := at("2026-11-02T23:00:00Z") // 3 November is not worn, and on the 4th nobody walks
 			r.person.Delete(walking.Window{Start: worn, End: worn.Add(48 * time.Hour)})
 			r.person.Correct(worn.Add(30*time.Hour), 0)

@@ -93,9 +93,6 @@ func (s *source) Describe(ctx context.Context) (ingest.Description, error) {
 			Name: d.name(), Synced: d.LastSyncTime.UTC(), Battery: d.battery(),
 		})
 	}
-	if s.p.noSettings.Load() {
-		return out, nil
-	}
 	var told *ingest.Error
 	switch out.Zone, err = s.Zone(ctx); {
 	case errors.As(err, &told) && told.Class == ingest.Permanent && told.Status == 0:

@@ -45,6 +45,16 @@ func kinds() config.Kinds {
 			"log":  func() any { return &logSettings{} },
 			"ntfy": func() any { return ntfy.Defaults() },
 		},
+		Retired: map[string]config.Retired{
+			"fitbit": {
+				Why:  "the Fitbit Web API was turned off in October 2026",
+				Want: `"google-health", which has what a Fitbit counts (docs/sources/google-health.md)`,
+			},
+			"google-fit": {
+				Why:  "Google Fit is closed to new clients since May 2024, and ends in 2026",
+				Want: `"google-health", which has the data of Google Fit as well (docs/sources/google-health.md)`,
+			},
+		},
 	}
 	for name := range formats() {
 		k.Sources[name] = config.NoKeys

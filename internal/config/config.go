@@ -119,6 +119,14 @@ type Channel struct {
 type Kinds struct {
 	Sources  Makers
 	Channels Makers
+	// Retired are kinds of sources that people may still ask for, by their names.
+	Retired map[string]Retired
+}
+
+// Retired is a kind of source that cannot be configured, because its service is there no more.
+type Retired struct {
+	Why  string // what has become of the service, such as "the API was turned off in May 2020"
+	Want string // what is wanted instead, such as "another-kind, which has the same data"
 }
 
 // Makers make the settings of each kind, by its name. Each function returns a pointer to a new struct that
@@ -447,14 +455,10 @@ func (l *loader) source(at string, keys map[string]any) Source {
 	if _, named := keys["name"]; !named {
 		src.Name = s.Kind
 	}
+	gone, retired := l.kinds.Retired[s.Kind]
 	switch {
-	case s.Kind == "fitbit":
-		l.problem(at+".kind", "the Fitbit Web API was turned off in October 2026",
-			"Fitbit's data through Google Health, which has taken its place")
-		return src
-	case s.Kind == "google-fit":
-		l.problem(at+".kind", "the Google Fit API is closed to new users and ends in 2026",
-			"the data through Google Health, which has taken its place")
+	case retired:
+		l.problem(at+".kind", quote(s.Kind)+" is no more: "+gone.Why, gone.Want)
 		return src
 	case !l.known(at, s.Kind, l.kinds.Sources):
 		return src

@@ -79,6 +79,10 @@ var kinds = Kinds{
 	Channels: Makers{
 		"log": NoKeys, "ntfy": func() any { return &ntfyKeys{Priority: 3} },
 	},
+	Retired: map[string]Retired{
+		"fitbit": {Why: "the Fitbit Web API was turned off in October 2026", Want: `"google-health", which has its data`},
+		"pigeon": {Why: "pigeons do not count steps", Want: `"csv"`},
+	},
 }
 
 type oauthKeys struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func (s *source) trackers(ctx context.Context) ([]pairedDevice, error) {
 		return nil
 	})
 	if errors.Is(err, errScope) {
-		s.p.lackSettings(ctx)
+		s.p.lackSettings(ctx, slog.LevelInfo)
 		return nil, nil
 	}
 	if err != nil {
@@ -91,9 +92,6 @@ func (s *source) Describe(ctx context.Context) (ingest.Description, error) {
 		out.Devices = append(out.Devices, ingest.Device{
 			Name: d.name(), Synced: d.LastSyncTime.UTC(), Battery: d.battery(),
 		})
-	}
-	if s.p.noSettings.Load() {
-		return out, nil
 	}
 	var told *ingest.Error
 	switch out.Zone, err = s.Zone(ctx); {
@@ -130,7 +128,7 @@ func (s *source) Zone(ctx context.Context) (*time.Location, error) {
 	}
 	resp, err := s.get(ctx, settingsPath, nil)
 	if errors.Is(err, errScope) {
-		s.p.lackSettings(ctx)
+		s.p.lackSettings(ctx, slog.LevelInfo)
 		return fail(errScope)
 	}
 	if err != nil {

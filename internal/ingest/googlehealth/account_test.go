@@ -85,6 +85,11 @@ func TestDescribe(t *testing.T) {
 				{Name: "Charge 5", Synced: at("2025-03-01T10:00:00Z")},
 			},
 		},
+		{
+			name: "in another order", settings: oslo, zone: "Europe/Oslo",
+			devices: list(strings.ReplaceAll(tracker(`,"deviceVersion":"old"`), "08:00", "07:59"), tracker(`,"deviceVersion":"new"`)),
+			want:    []ingest.Device{{Name: "new", Synced: synced}, {Name: "old", Synced: synced.Add(-time.Minute)}},
+		},
 		{name: "none", devices: ok(`{}`), settings: oslo, zone: "Europe/Oslo"},
 		{
 			name: "the battery in words", devices: list(tracker(`,"batteryStatus":"Low","batteryLevel":0`)), settings: oslo,

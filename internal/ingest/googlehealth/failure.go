@@ -34,6 +34,9 @@ type problem struct {
 		Reason     string            `json:"reason"`
 		Metadata   map[string]string `json:"metadata"`
 		RetryDelay duration          `json:"retryDelay"`
+		Links      []struct {
+			URL string `json:"url"`
+		} `json:"links"`
 	} `json:"details"`
 }
 
@@ -99,8 +102,9 @@ func (p *problem) failure(resp *http.Response) error {
 	case e.Status == http.StatusPreconditionFailed:
 		return say(ingest.Permanent, p.signUp(), "there is no health profile with this Google account")
 	case p.has("SERVICE_DISABLED"):
-		return say(ingest.Permanent, "enable the Google Health API in the Google Cloud console for the project of the "+
-			"client ID; it takes a few minutes to have effect", "the API is not enabled")
+		// What Google says is about the same, and so long that its address would be cut off.
+		e.Err = fmt.Errorf("%s answered %d %s", service, e.Status, http.StatusText(e.Status))
+		return say(ingest.Permanent, p.enable(), "the API is not enabled in the project of the client ID")
 	case e.Status == http.StatusForbidden && strings.Contains(p.Message, "Could not mint"):
 		return say(ingest.Permanent, "move the Fitbit account to a Google account in the Google Health app, and connect it "+
 			"again with that one", "this is an old Fitbit account, which the API does not know")
@@ -141,20 +145,43 @@ func (p *problem) retryDelay() time.Duration {
 	return most
 }
 
-// signUp says what to do about an account without health data. The address that Google gives is shown only if it is
-// one of Google's.
-func (p *problem) signUp() string {
-	remedy := "sign in to the Google Health app with this Google account, and finish setting it up"
-	for _, d := range p.Details {
-		u, err := url.Parse(d.Metadata["redirect_uri"])
+// googles returns the first of addresses that is one of Google's, which are the only ones that are shown; "" if none is.
+func googles(addresses ...string) string {
+	for _, address := range addresses {
+		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" || len(u.String()) > 200 {
 			continue
 		}
 		if host := u.Hostname(); host == "google.com" || strings.HasSuffix(host, ".google.com") {
-			return remedy + ", or go to " + u.String()
+			return u.String()
+		}
+	}
+	return ""
+}
+
+// signUp says what to do about an account without health data.
+func (p *problem) signUp() string {
+	remedy := "sign in to the Google Health app with this Google account, and finish setting it up"
+	for _, d := range p.Details {
+		if address := googles(d.Metadata["redirect_uri"]); address != "" {
+			return remedy + ", or go to " + address
 		}
 	}
 	return remedy
+}
+
+// enable says what to do about an API that is not enabled.
+func (p *problem) enable() string {
+	where := "in the Google Cloud console, under APIs & Services, Library"
+	for _, d := range p.Details {
+		for _, l := range d.Links {
+			if address := googles(l.URL); address != "" {
+				where = "at " + address
+			}
+		}
+	}
+	return "enable the Google Health API " + where + " and wait a few minutes; if the console offers no such API, " +
+		"Google is not taking in new projects at the moment"
 }
 
 // oneLine returns text on one line, without what cannot be seen, and of at most so many characters.

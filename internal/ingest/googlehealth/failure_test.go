@@ -16,6 +16,9 @@ func TestRefusals(t *testing.T) {
 		signUp = "sign in to the Google Health app with this Google account, and finish setting it up"
 		update = "update walkd: the API may have changed"
 		again  = "connect it again"
+
+		enabled = " and wait a few minutes; if the console offers no such API, Google is not taking in new projects " +
+			"at the moment"
 	)
 	page := "<!DOCTYPE html><title>Error</title>"
 	from := func(status int, name string) answer {
@@ -59,10 +62,14 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			name: "disabled", answer: from(403, "disabled"), class: ingest.Permanent,
-			err: `Google Health: the API is not enabled (Google Health answered 403 Forbidden: ` +
-				`"The API has not been used in project 1234 before or it is disabled.")`,
-			remedy: "enable the Google Health API in the Google Cloud console for the project of the client ID; it takes " +
-				"a few minutes to have effect",
+			err:    `Google Health: the API is not enabled in the project of the client ID (Google Health answered 403 Forbidden)`,
+			remedy: "enable the Google Health API at https://console.developers.google.com/apis/api" + enabled,
+		},
+		{
+			name: "disabled, with a strange address", class: ingest.Permanent,
+			answer: answer{status: 403, body: strings.Replace(sample(t, "errors/disabled.json"), "google.com/apis", "google.example/apis", 1)},
+			err:    `Google Health: the API is not enabled in the project of the client ID (Google Health answered 403 Forbidden)`,
+			remedy: "enable the Google Health API in the Google Cloud console, under APIs & Services, Library" + enabled,
 		},
 		{
 			name: "legacy", answer: from(403, "legacy"), class: ingest.Permanent,

@@ -91,7 +91,7 @@ func (p *Provider) Exchange(
 			Err: fmt.Errorf("%s: the consent does not let walkd read activity data", service),
 		}
 	}
-	p.learn(ctx, t)
+	p.learn(ctx, slog.LevelWarn, t) // it is easily put right now
 	return t, nil
 }
 
@@ -104,23 +104,23 @@ func (p *Provider) Refresh(ctx context.Context, client *http.Client, t ingest.To
 	if got.Refresh == t.Refresh && !t.Ends.IsZero() && got.Ends.After(t.Ends) {
 		got.Ends = t.Ends
 	}
-	p.learn(ctx, got)
+	p.learn(ctx, slog.LevelInfo, got)
 	return got, nil
 }
 
 // learn takes over what a token allows.
-func (p *Provider) learn(ctx context.Context, t ingest.Token) {
+func (p *Provider) learn(ctx context.Context, level slog.Level, t ingest.Token) {
 	if t.Scopes != nil && !granted(t.Scopes, settingsScope) {
-		p.lackSettings(ctx)
+		p.lackSettings(ctx, level)
 	} else {
 		p.noSettings.Store(false)
 	}
 }
 
 // lackSettings notes that the person has not granted settingsScope, and says so once.
-func (p *Provider) lackSettings(ctx context.Context) {
+func (p *Provider) lackSettings(ctx context.Context, level slog.Level) {
 	if !p.noSettings.Swap(true) && p.log != nil {
-		p.log.WarnContext(ctx, "the consent does not let walkd see when the device has synced, so it cannot tell rest from data "+
+		p.log.Log(ctx, level, "the consent does not let walkd see when the device has synced, so it cannot tell rest from data "+
 			"that has not come yet: connect it again, and leave the box for settings ticked")
 	}
 }

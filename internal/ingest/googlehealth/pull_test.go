@@ -35,7 +35,11 @@ func TestAccounts(t *testing.T) {
 		},
 		{healthsim.NoProfile, pull.Failing, "there is no health profile with this Google account", signUp, 3 * 2},
 		{healthsim.NotFound, pull.Failing, "answered 404 Not Found", "update walkd, or take api_url out of the config if it is there", 3 * 2},
-		{healthsim.Disabled, pull.Failing, "the API is not enabled", "enable the Google Health API in the Google Cloud console", 3 * 2},
+		{
+			healthsim.Disabled, pull.Failing, "the API is not enabled in the project of the client ID",
+			"enable the Google Health API at https://console.developers.google.com/apis/api/health.googleapis.com/overview?project=123456789 and wait",
+			3 * 2,
+		},
 		{healthsim.Legacy, pull.Failing, "this is an old Fitbit account", "move the Fitbit account to a Google account", 3 * 2},
 		{healthsim.Forbidden, pull.NeedsConsent, "the consent has lost its effect", "take the access away from walkd", 2},
 		{healthsim.Unauthorized, pull.NeedsConsent, "refuses access that it has only just given", "run `walkd connect watch`", 3 * 5},
@@ -183,6 +187,9 @@ func TestScopesInPart(t *testing.T) {
 	if n := strings.Count(r.log.String(), "leave the box for settings ticked"); n != 1 {
 		t.Errorf("it is said %d times that the right is missing", n)
 	}
+	if !strings.Contains(r.log.String(), "level=WARN") {
+		t.Error("nothing warns of the right that is missing")
+	}
 	// The other right is added later, and the first stays although it is not ticked now.
 	r.service.SetGranted([]string{healthsim.ScopeSettings})
 	if c := r.connect(); len(c.Scopes) != 2 || c.Zone.String() != "Europe/Oslo" {
@@ -260,7 +267,7 @@ func TestFiguresAreTheTruth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, rigPlan{days: 31, option: option, plan: simulate.Plan{Zeros: true}})
+			r := newRig(t, rigPlan{days: 31, option: option})
 			worn := at("2026-11-02T23:00:00Z") // 3 November is not worn, and on the 4th nobody walks
 			r.person.Delete(walking.Window{Start: worn, End: worn.Add(48 * time.Hour)})
 			r.person.Correct(worn.Add(30*time.Hour), 0)

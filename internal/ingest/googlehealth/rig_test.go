@@ -127,6 +127,18 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	if p.option != nil {
 		p.option(&o)
 	}
+	if p.full {
+		told := map[time.Time]bool{}
+		w := walking.Window{Start: p.plan.First.In(oslo), End: r.now.Now().AddDate(0, 0, 15)}
+		for _, pt := range r.person.Truth(w, w.End) {
+			told[pt.Start] = true
+		}
+		for t := w.Start; t.Before(w.End); t = t.Add(time.Minute) {
+			if !told[t.UTC()] {
+				r.person.Correct(t, 0)
+			}
+		}
+	}
 	r.service = healthsim.New(o)
 	r.service.Add(r.person)
 	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

@@ -124,9 +124,10 @@ func TestListOverlaps(t *testing.T) {
 	if all, once := total(raw), total(merged); all < once*19/10 || all >= once*2 {
 		t.Errorf("the list has %d steps, the merged stream %d: want watch and phone in the list", all, once)
 	}
-	apart := slices.ContainsFunc(minutes(t, raw), func(p simulate.Point) bool { return p.Start.Second() != 0 })
-	if !apart {
-		t.Error("all points begin with a minute: want some of the phone that do not")
+	points := minutes(t, raw)
+	apart := slices.IndexFunc(points, func(p simulate.Point) bool { return p.Start.Second() != 0 })
+	if apart < 0 {
+		t.Fatal("all points begin with a minute: want some of the phone that do not")
 	}
 	starts := func(points []any) (out []string) {
 		for _, p := range points {
@@ -139,6 +140,12 @@ func TestListOverlaps(t *testing.T) {
 	}
 	if pieces, _ := s.all("steps/dataPoints", with(q, "pageSize", "7")); !cmp.Equal(raw, pieces) {
 		t.Errorf("%d points by pages of 7, want the %d of one", len(pieces), len(raw))
+	}
+	w, between := window(t, "2026-11-17T23:00:00Z", "2026-11-18T23:00:00Z"), points[apart].Start.Add(-time.Second)
+	newer, _ := s.all("steps/dataPoints", physical(walking.Window{Start: between, End: w.End}))
+	older, _ := s.all("steps/dataPoints", physical(walking.Window{Start: w.Start, End: between}))
+	if !cmp.Equal(raw, append(newer, older...)) {
+		t.Errorf("%d points of one half and %d of the other, want the %d of the day", len(newer), len(older), len(raw))
 	}
 	family := func(name string) url.Values { return with(q, "dataSourceFamily", name) }
 	watch, _ := s.all("steps/dataPoints", family("users/me/dataSourceFamilies/google-wearables"))

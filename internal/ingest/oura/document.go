@@ -268,27 +268,25 @@ func (d *day) unworn(now time.Time) []walking.Window {
 	return out
 }
 
-// zoneOffset returns the offset that clocks had at t where the person was, in seconds east, if the day tells: not after
-// they may have changed.
-func (d *day) zoneOffset(t time.Time, zones walking.Timeline, next *day) (seconds int, ok bool) {
-	offsetAt := func(t time.Time) int {
-		_, offset := t.In(zones.At(t)).Zone()
-		return offset
-	}
-	switch {
-	case !d.hasOffset:
+// zoneOffset returns the offset that clocks had at t where the person was, in seconds east, if the day tells. It goes by
+// the documents alone, so that the same ones say the same whatever walkd thinks when it asks. A day ends at four in the
+// morning: after midnight clocks may have been changed, unless the next day begins with the same offset.
+func (d *day) zoneOffset(t time.Time, next *day) (seconds int, ok bool) {
+	if !d.hasOffset {
 		return 0, false
-	case offsetAt(d.start) == d.offset: // the person is where walkd thinks: what it knows of clock changes holds
-		return d.offset, offsetAt(t) == d.offset
-	case next != nil && next.hasOffset && next.offset == d.offset:
+	}
+	if next != nil && next.date == d.date+1 && next.hasOffset && next.offset == d.offset {
 		return d.offset, true
 	}
 	midnight := (d.date + 1).In(time.FixedZone("", d.offset))
-	return d.offset, t.Before(midnight)
+	if t.Before(midnight) {
+		return d.offset, true
+	}
+	return 0, false
 }
 
 // records returns the steps of a day, placed by its classes and METs: see place. Their sum is that of the day.
-func (d *day) records(zones walking.Timeline, next *day, now time.Time) []walking.Record {
+func (d *day) records(next *day, now time.Time) []walking.Record {
 	if d.steps <= 0 {
 		return nil
 	}
@@ -297,10 +295,7 @@ func (d *day) records(zones walking.Timeline, next *day, now time.Time) []walkin
 		out = d.whole(now)
 	}
 	for i := range out {
-		out[i].Offset, out[i].HasOffset = d.zoneOffset(out[i].Start, zones, next)
-		if !out[i].HasOffset {
-			out[i].Offset = 0
-		}
+		out[i].Offset, out[i].HasOffset = d.zoneOffset(out[i].Start, next)
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 		if i+1 < len(days) {
 			next = days[i+1]
 		}
-		for _, rec := range d.records(r.Zones, next, r.Now) {
+		for _, rec := range d.records(next, r.Now) {
 			if r.Window.Contains(rec.Start) && left.Takes(ctx, rec.Start, ingest.CheckRecord(rec, r.Now)) {
 				records = append(records, rec)
 			}

@@ -37,6 +37,7 @@ type checklist struct {
 	app  *app
 	bad  bool
 	said map[string]bool // what is wrong, so that it is said once
+	told map[string]bool // sources that were asked, and of which is said what is wrong
 }
 
 func (c *checklist) say(mark, what, format string, args ...any) {
@@ -59,7 +60,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 	if err != nil {
 		return err
 	}
-	c := &checklist{app: a, said: map[string]bool{}}
+	c := &checklist{app: a, said: map[string]bool{}, told: map[string]bool{}}
 	if s.path == "" {
 		c.note("config", "none: one person, defaults")
 	} else {
@@ -139,6 +140,7 @@ func (a *app) probed(ctx context.Context, c *checklist, s settings, abouts []pul
 		name := about.Person + "/" + about.Source
 		if about.Err != nil {
 			c.wrong("source", "%s: %v", name, about.Err)
+			c.told[name] = true
 			continue
 		}
 		c.ok("source", "%s: %s", name, aboutText(about, a.now()))
@@ -264,7 +266,7 @@ func (a *app) checkStore(ctx context.Context, c *checklist, s settings) (err err
 		} else {
 			c.wrong("source", "%s", text)
 		}
-		if p := problemText(st); p != "" {
+		if p := problemText(st); p != "" && !c.told[st.Person+"/"+st.Source] {
 			c.wrong("source", "%s/%s: %s", st.Person, st.Source, p)
 		}
 		if off := offText(st); off != "" {

@@ -22,15 +22,11 @@ import (
 	"github.com/walkd/walkd/internal/web"
 )
 
-// connector gets consents: the engine itself, or a daemon that has one.
+// connector gets consents, and ends them: the engine itself, or a daemon that has one.
 type connector interface {
 	BeginConnect(ctx context.Context, person, source string) (pull.Connection, error)
 	FinishConnect(ctx context.Context, redirected string) (pull.Connected, error)
 	AwaitConnect(ctx context.Context, state string) (pull.Connected, error)
-}
-
-// disconnecter ends consents: the engine itself, or a daemon that has one.
-type disconnecter interface {
 	Disconnect(ctx context.Context, person, source string) (pull.Disconnected, error)
 }
 
@@ -99,11 +95,7 @@ func (a *app) connect(ctx context.Context, person, source string, paste, revoke 
 		to = e
 	}
 	if revoke {
-		ender, ok := to.(disconnecter)
-		if !ok {
-			return errors.New("this walkd cannot end a consent: take the access away in your account with the service")
-		}
-		return a.disconnect(ctx, ender, account)
+		return a.disconnect(ctx, to, account)
 	}
 	ctx, cancel := context.WithTimeout(ctx, consentTime)
 	defer cancel()
@@ -142,7 +134,7 @@ func (a *app) connect(ctx context.Context, person, source string, paste, revoke 
 }
 
 // disconnect ends the consent for an account.
-func (a *app) disconnect(ctx context.Context, to disconnecter, c pull.Config) error {
+func (a *app) disconnect(ctx context.Context, to connector, c pull.Config) error {
 	done, err := to.Disconnect(ctx, c.Person, c.Source)
 	if err != nil {
 		return err
@@ -176,7 +168,7 @@ func findAccount(all []pull.Config, person, source string) (pull.Config, error) 
 		return pull.Config{}, usagef("several people have a source %q: say whose with --person", source)
 	case len(all) == 0:
 		return pull.Config{}, usagef("the config names no source that can be connected: add a [[person.source]] of kind " +
-			"google-health, as config.example.toml shows")
+			"google-health, oura, polar or withings, as config.example.toml shows")
 	}
 	whose := ""
 	if person != "" {
@@ -354,6 +346,9 @@ func (a *app) reportConnected(s settings, c pull.Connected, running bool) {
 // connectedNotes returns what there is to know of a consent that was given, in sentences.
 func connectedNotes(s settings, c pull.Connected) []string {
 	var out []string
+	if c.Trouble != "" {
+		out = append(out, fmt.Sprintf("But so far nothing can be pulled as it should: %s. `walkd sync` tries again.", c.Trouble))
+	}
 	if !c.Ends.IsZero() {
 		out = append(out, fmt.Sprintf("This consent ends on %s whatever walkd does, because your client is in testing with the "+
 			"provider. Publish it there, and connect again, to keep it.", c.Ends.Local().Format("2 January 2006 15:04")))

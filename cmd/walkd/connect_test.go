@@ -110,9 +110,10 @@ func TestTakesCallback(t *testing.T) {
 
 // ender ends consents as it is told to.
 type ender struct {
-	asked string
-	done  pull.Disconnected
-	err   error
+	connector // for what is not called here
+	asked     string
+	done      pull.Disconnected
+	err       error
 }
 
 func (e *ender) Disconnect(_ context.Context, person, source string) (pull.Disconnected, error) {

@@ -474,6 +474,7 @@ func startService(c engine.Clock, home *time.Location, callback string) (*servic
 	settings.ClientID, settings.ClientSecret = "walkd-demo", rand.Text()
 	settings.RedirectURL = callback
 	settings.APIURL, settings.AuthURL, settings.TokenURL = base, base+"/o/oauth2/v2/auth", base+"/token"
+	settings.RevokeURL = base + "/revoke"
 	health := healthsim.New(healthsim.Options{
 		Now: c.Now, Wall: time.Now, ClientID: settings.ClientID, ClientSecret: settings.ClientSecret,
 		RedirectURLs: []string{settings.RedirectURL}, Consent: demoPerson,

@@ -162,12 +162,13 @@ redirect_url = %q
 api_url = %q
 auth_url = "%s/o/oauth2/v2/auth"
 token_url = "%s/token"
+revoke_url = "%s/revoke"
 [[person.channel]]
 kind = "ntfy"
 name = "phone"
 url = "%s/%s"
 token = %q
-`, name, w.secret, redirect, w.health, w.health, w.health, w.ntfy, phoneTopic, w.phoneToken)
+`, name, w.secret, redirect, w.health, w.health, w.health, w.health, w.ntfy, phoneTopic, w.phoneToken)
 	}
 	b.WriteString(w.last)
 	w.write("config.toml", b.String())
@@ -530,7 +531,7 @@ func TestPull(t *testing.T) {
 	}
 
 	stdout, _ = w.walkd(exitDone, "sync", "watch")
-	if want := "watch: 4 days, 3344 records, 3 requests; 3344 new, 0 changed, 0 removed\n"; stdout != want {
+	if want := "watch: 4 days, 3344 records, 4 requests; 3344 new, 0 changed, 0 removed\n"; stdout != want {
 		t.Errorf("sync says %q, want %q", stdout, want)
 	}
 	phone := w.Shown(phoneTopic)

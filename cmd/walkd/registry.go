@@ -108,6 +108,9 @@ func nudging(s settings) map[string]engine.Nudging {
 	out := map[string]engine.Nudging{}
 	for _, p := range s.People {
 		n := engine.Nudging{Settings: nudges.Settings{MaxPerDay: p.Nudges.MaxPerDay, BehindFrom: p.Nudges.BehindFrom}}
+		if s.Web.BaseURL != "" && s.Web.Pages {
+			n.Page = s.Web.BaseURL + "/"
+		}
 		for _, c := range channelsOf(p) {
 			n.Channels = append(n.Channels, c.Name)
 		}

@@ -85,6 +85,9 @@ func problemText(s pull.State) string {
 
 // remedyOf says what to do about a problem; "" if nobody knows.
 func remedyOf(p *pull.Problem) string {
+	if p.Remedy != "" && p.Class == ingest.Permanent { // which is tried again by itself some hours later only
+		return p.Remedy + ", then run `walkd sync`"
+	}
 	if p.Remedy == "" && (p.Class == ingest.Transient || p.Class == ingest.Throttled) {
 		return "walkd run asks again by itself"
 	}

@@ -112,6 +112,9 @@ func sourceStatus(s pull.State, can bool, now, wall time.Time) web.SourceStatus 
 			int(now.Sub(s.Synced).Hours()))
 		out.Remedy = "open the device's app on your phone, and let the two sync"
 	}
+	if out.Text == "" {
+		out.Text = offText(s)
+	}
 	if b := s.Backfill; b != nil && !b.Done {
 		out.Backfill = "history back to " + b.Reached.String() + " so far"
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/walkd/walkd/internal/control"
 	"github.com/walkd/walkd/internal/engine"
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
 )
 
@@ -130,6 +131,10 @@ func (a *app) reportSync(r pull.SyncResult, several bool) {
 	}
 	if r.Err != nil {
 		fmt.Fprintf(a.stderr, "%s: %v\n", name, r.Err)
+		var told *ingest.Error
+		if errors.As(r.Err, &told) && told.Remedy == "" {
+			fmt.Fprintln(a.stderr, "Try again later; walkd run does so by itself.")
+		}
 		return
 	}
 	fmt.Fprintf(a.stdout, "%s: %s, %s, %s", name, count(r.Days, "day"), count(r.Records, "record"), count(r.Requests, "request"))

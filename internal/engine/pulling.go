@@ -11,7 +11,8 @@ import (
 )
 
 // ErrNoSources says that there is nothing to pull from.
-var ErrNoSources = errors.New("no source on the network is configured: add a [[person.source]] such as google-health to the config")
+var ErrNoSources = errors.New("no source on the network is configured: add a [[person.source]] of kind google-health, oura, polar or withings to the " +
+	"config, as config.example.toml shows")
 
 // Synced does what follows when something was pulled for a person: it derives the person's days, decides whether
 // anything is worth saying, and has it sent. Its errors are logged.

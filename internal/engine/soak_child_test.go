@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,6 +64,8 @@ const soakTimeout = 5 * time.Second
 const (
 	soakPhase = "X-Soak-Phase"
 	soakID    = "X-Soak-ID"
+	// soakWindow is when the window of 24 hours began in which walkd limits polls.
+	soakWindow = "X-Soak-Window"
 )
 
 // soakClock is the parent's clock, domain and wall in one. It moves only when the child sets it.
@@ -108,13 +111,33 @@ func (c *soakClock) set(to time.Time) error {
 type phased struct {
 	next  http.RoundTripper
 	phase atomic.Pointer[string]
+	store *store.Store
 }
 
 func (p *phased) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set(soakPhase, *p.phase.Load())
 	r.Header.Set(soakID, rand.Text())
+	if begin, err := p.window(r); err == nil {
+		r.Header.Set(soakWindow, begin.Format(time.RFC3339Nano))
+	}
 	return p.next.RoundTrip(r)
+}
+
+// window returns when the window began in which the requests for somebody are limited.
+func (p *phased) window(r *http.Request) (time.Time, error) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/p/"), "/")
+	person, err := p.store.Person(r.Context(), name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	usages, err := p.store.Usages(r.Context())
+	for _, u := range usages {
+		if u.Key == fmt.Sprintf("%d/watch", person.ID) && u.Name == "polls a day" {
+			return u.Begin, nil
+		}
+	}
+	return time.Time{}, errors.Join(err, errors.New("no window"))
 }
 
 func (p *phased) set(phase string) { p.phase.Store(&phase) }
@@ -196,7 +219,7 @@ func (s *soaker) run(ctx context.Context) (err error) {
 	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	s.phased = &phased{next: transport}
+	s.phased = &phased{next: transport, store: st}
 	s.phased.set("other")
 	e := &engine.Engine{Store: st, Clock: s.clock, Log: s.log, Accounts: soakAccounts(s.task.URL, s.task.People, s.clock)}
 	s.e = e

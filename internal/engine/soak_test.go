@@ -544,8 +544,16 @@ func (w *world) checkRequests() {
 		if over := c.service.over(); over != "" {
 			w.t.Errorf("%s: %s", c.Name(), over)
 		}
-		if c.most > pull.DefaultDaily {
-			w.t.Errorf("polls for %s made %d requests in 24 hours, want at most %d", c.Name(), c.most, pull.DefaultDaily)
+		var last time.Time
+		for _, begin := range slices.SortedFunc(maps.Keys(c.windows), time.Time.Compare) {
+			if n := c.windows[begin]; n > pull.DefaultDaily || begin.Sub(last) < 24*time.Hour {
+				w.t.Errorf("polls for %s made %d requests in the 24 hours from %s, want at most %d; the window before began at %s",
+					c.Name(), n, begin, pull.DefaultDaily, last)
+			}
+			last = begin
+		}
+		if len(c.windows) < w.plan.days {
+			w.t.Errorf("%s was asked for in %d windows only", c.Name(), len(c.windows))
 		}
 	}
 }
@@ -568,7 +576,7 @@ func (w *world) report(took time.Duration) {
 	}
 	for _, c := range w.people {
 		w.t.Logf("%s, %s: at most %d requests by polls in 24 hours, %d sent again by net/http, %d messages",
-			c.Name(), c.config.Kind, c.most, c.resent, len(w.ntfy.Shown(c.Name())))
+			c.Name(), c.config.Kind, slices.Max(slices.Collect(maps.Values(c.windows))), c.resent, len(w.ntfy.Shown(c.Name())))
 	}
 	w.t.Logf("%d + %d days, %d requests, %d kills, %d edits, %d times late, %d times offline, %d token faults, %s",
 		w.plan.days, soakQuietDays, total, w.count.kills, w.count.edits, w.count.late, w.count.offline, w.count.faults,

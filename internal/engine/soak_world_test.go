@@ -34,9 +34,10 @@ type soakPlan struct {
 }
 
 const (
-	soakQuietDays = 35 // after all has happened: longer than any look back
-	// soakLate is the most by which data comes late and is corrected. walkd looks back over thirty days once in seven.
-	soakLate = 22 * 24 * time.Hour
+	soakQuietDays = 42 // after all has happened: longer than any look back
+	// soakLate is the most by which data comes late and is corrected. walkd looks back over 37 days once in seven, and
+	// Polar tells exercises for thirty.
+	soakLate = 28 * 24 * time.Hour
 )
 
 // soakLife is what the people walk: little enough for the service to tell it quickly.
@@ -93,9 +94,9 @@ type citizen struct {
 
 	asked  string // the ID of the last request
 	resent int
-	// The requests of polls in the day since a first one, which is what walkd limits; and the most there were.
-	window     time.Time
-	used, most int
+	// The requests of polls in each of the windows of 24 hours in which walkd limits them, by when they began. Their times
+	// are walkd's, since a kill can come between the counting of a request and its sending.
+	windows map[time.Time]int
 }
 
 type soakEvent struct {
@@ -316,14 +317,14 @@ func (w *world) counting(c *citizen, next http.Handler) http.Handler {
 			w.count.requests[key] = n
 		}
 		n[w.day()]++
-		c.limit(r, w.time().Truncate(time.Millisecond)) // as the store keeps them
+		c.limit(r)
 		w.mu.Unlock()
 		next.ServeHTTP(rw, r)
 	})
 }
 
 // limit counts the requests of polls as walkd is to limit them.
-func (c *citizen) limit(r *http.Request, now time.Time) {
+func (c *citizen) limit(r *http.Request) {
 	id := r.Header.Get(soakID)
 	again := id != "" && id == c.asked
 	c.asked = id
@@ -333,11 +334,15 @@ func (c *citizen) limit(r *http.Request, now time.Time) {
 		return
 	case r.Header.Get(soakPhase) != "poll":
 		return
-	case now.Sub(c.window) >= 24*time.Hour:
-		c.window, c.used = now, 0
 	}
-	c.used++
-	c.most = max(c.most, c.used)
+	begin, err := time.Parse(time.RFC3339Nano, r.Header.Get(soakWindow))
+	if err != nil {
+		begin = time.Time{} // found by whoever looks at the windows
+	}
+	if c.windows == nil {
+		c.windows = map[time.Time]int{}
+	}
+	c.windows[begin]++
 }
 
 // failing is a person's service. The faults of the API are its own; those of the token endpoint are made here, among

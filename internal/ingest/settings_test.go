@@ -12,7 +12,7 @@ func TestCheckAddresses(t *testing.T) {
 	for value, want := range map[string]string{
 		"https://api.example.org":        "",
 		"https://api.example.org:8443/x": "",
-		"http://localhost:8098/callback": "",
+		"http://localhost:8099/callback": "",
 		"http://127.0.0.1:1/":            "",
 		"http://[::1]:1":                 "",
 		"":                               `"" is not a whole URL`,

@@ -123,9 +123,9 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 		return t, err
 	}
 	var (
-		before  *Problem
-		done    bool
-		checked walking.Day // before this day the totals are not asked for yet
+		before *Problem
+		done   bool
+		checks []gap // days whose totals are to be asked for now
 	)
 	err := p.change(ctx, a, func(m *memory) {
 		if m.History == nil {
@@ -143,14 +143,14 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 			if t.records > 0 {
 				now.Empty = 0
 			}
-			checked = cmp.Or(now.Checked, now.From)
+			now.Checked = cmp.Or(now.Checked, now.From)
 			now.From = from
 			now.Done = from <= earliest || now.Empty >= emptyDays
 			done = now.Done
-			if now.Checked = checked; !done && int(checked-from) < checkDays {
-				checked = 0
-			} else {
-				now.Checked = from
+			for now.Checked-from >= checkDays || done && now.Checked > from {
+				first := max(from, now.Checked-checkDays)
+				checks = append(checks, gap{first, now.Checked - 1})
+				now.Checked = first
 			}
 		}
 	})
@@ -164,8 +164,10 @@ func (p *Puller) backfillOne(ctx context.Context, a *account, person store.Perso
 		p.o.Log.InfoContext(ctx, "the history of a source is complete", "person", a.Person, "source", a.Source,
 			"from", from.String())
 	}
-	if checked > 0 {
-		return t, p.check(ctx, a, a.backfills, from, checked-1)
+	for _, g := range checks {
+		if err := p.check(ctx, a, a.backfills, g.First, g.Last); err != nil {
+			return t, err
+		}
 	}
 	return t, nil
 }

@@ -161,10 +161,11 @@ func (p *Puller) finish(ctx context.Context, at attempt, answer url.Values) (Con
 	}
 	p.o.Log.InfoContext(ctx, "a source is connected", "person", a.Person, "source", a.Source)
 	p.ring()
-	return Connected{
+	done := Connected{
 		Person: a.Person, Source: a.Source, Service: a.spec.Service, Scopes: token.Scopes, Ends: ends(token),
-		Zone: p.zone(ctx, a),
-	}, nil
+	}
+	done.Zone, done.Trouble = p.zone(ctx, a)
+	return done, nil
 }
 
 // adopt stores a new grant and lets the account begin with it. The end of ctx does not break that off: the code is used,
@@ -218,13 +219,13 @@ func ends(t ingest.Token) time.Time {
 	return t.Ends
 }
 
-// zone asks where the person lives, if the source knows that. It is not important enough to fail.
-func (p *Puller) zone(ctx context.Context, a *account) *time.Location {
+// zone asks where the person lives, if the source knows that. It is not important enough to fail, but the first question
+// with a consent may show that it is worth nothing.
+func (p *Puller) zone(ctx context.Context, a *account) (zone *time.Location, trouble string) {
 	zoner, ok := a.asks.source.(ingest.Zoner)
 	if !ok {
-		return nil
+		return nil, ""
 	}
-	var zone *time.Location
 	err := p.guard(ctx, a, func() (err error) {
 		zone, err = zoner.Zone(ctx)
 		return err
@@ -232,15 +233,20 @@ func (p *Puller) zone(ctx context.Context, a *account) *time.Location {
 	if err = a.settle(ctx, err); err != nil {
 		p.o.Log.InfoContext(ctx, "the provider does not tell the home zone", "person", a.Person, "source", a.Source,
 			"err", err)
-		return nil
+		var e *ingest.Error
+		if errors.As(err, &e) && (e.Class == ingest.Permanent || e.Class == ingest.Auth) {
+			trouble = e.Error()
+		}
+		return nil, trouble
 	}
-	return zone
+	return zone, ""
 }
 
 // take returns the attempt with a state. It can be taken once.
 func (p *Puller) take(state string) (attempt, error) {
 	if state == "" {
-		return attempt{}, errors.New("the address holds no state: paste all of it, from http to the end")
+		return attempt{}, errors.New("the address holds no state: paste all of it, from http to the end; if the browser shows " +
+			"an error of the provider, compare client_id and redirect_url in the config with what is registered there")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -290,6 +296,11 @@ func refusal(service, told string) error {
 	if told == "access_denied" {
 		return fmt.Errorf("you refused %s the consent, so nothing is connected: connect again if you change your mind",
 			strings.TrimPrefix(service, "the "))
+	}
+	switch told {
+	case "invalid_request", "unauthorized_client", "invalid_scope", "redirect_uri_mismatch", "invalid_client":
+		return fmt.Errorf("%s gave no consent (%s): compare client_id and redirect_url in the config with what is registered "+
+			"there, to the letter, and connect again", service, told)
 	}
 	word := strings.IndexFunc(told, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) < 0
 	if !word || len(told) > 64 {

@@ -111,6 +111,9 @@ type Connected struct {
 	Scopes                  []string       // nil if the provider does not tell
 	Ends                    time.Time      // when the grant ends by itself; zero if it does not
 	Zone                    *time.Location // where the provider says the person lives; nil if it does not tell
+	// Trouble is what is wrong with the account all the same, with what to do about it; "" if nothing is as far as that
+	// is known.
+	Trouble string
 }
 
 // A Disconnected tells of a consent that was given up.

@@ -17,8 +17,9 @@ const (
 	tolerated = 0.05 // by which the two may differ, as a share of the larger one
 	fewSteps  = 20   // by which they may differ at any rate
 	maxOff    = 400  // days that are kept
-	// checkDays is how many days of history are asked for at once, a little less than the 90 that providers return.
-	checkDays = 84
+	// checkDays is how many days of history are asked for at once: 90 is what providers return, with one to spare for
+	// those whose last date is not certain to be included.
+	checkDays = 89
 	// A civil day is between these; others are travelled, and providers go by dates of their own then.
 	shortestDay, longestDay = 23 * time.Hour, 25 * time.Hour
 )

@@ -32,7 +32,7 @@ func TestConsentURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := url.Values{
-		"client_id": {"client"}, "redirect_uri": {"http://localhost:8098/oauth/callback"}, "response_type": {"code"},
+		"client_id": {"client"}, "redirect_uri": {"http://localhost:8099/oauth/callback"}, "response_type": {"code"},
 		"scope": {activity + " " + preferences}, "access_type": {"offline"}, "prompt": {"consent"},
 		"include_granted_scopes": {"true"}, "state": {"state"}, "code_challenge_method": {"S256"},
 		"code_challenge": {"iMnq5o6zALKXGivsnlom_0F5_WYda32GHkxlV7mq7hQ"},
@@ -41,7 +41,7 @@ func TestConsentURL(t *testing.T) {
 	if d := diff(want, u.Query()); d != "" || page != "https://accounts.google.com/o/oauth2/v2/auth" {
 		t.Errorf("consent at %s (-want +got):\n%s", u, d)
 	}
-	if p.RedirectURL() != "http://localhost:8098/oauth/callback" || p.Application() != "client" {
+	if p.RedirectURL() != "http://localhost:8099/oauth/callback" || p.Application() != "client" {
 		t.Errorf("application %q, redirected to %q", p.Application(), p.RedirectURL())
 	}
 	if d := diff([]string{"hush-hush"}, p.Secrets()); d != "" {

@@ -33,11 +33,11 @@ func TestRequestsOfAHistory(t *testing.T) {
 		long bool // kept for the soak
 		want map[string]int
 	}{
-		{"two windows of a volunteer's minutes with steps", rigPlan{days: 2*61 + 3}, false, map[string]int{"steps": 1 + 2*2 + 3, "exercise": 1 + 2*2 + 3}},
-		{"a year of them", rigPlan{days: 365}, true, map[string]int{"steps": 16, "exercise": 16}},
-		{"with zeros by day", rigPlan{days: 365, plan: simulate.Plan{Zeros: true}}, true, map[string]int{"steps": 40, "exercise": 16}},
-		{"a year of 1440 minutes a day", rigPlan{days: 365, full: true}, true, map[string]int{"steps": 58, "exercise": 16}},
-		{"one window of 1440 minutes a day", rigPlan{days: 61 + 3, full: true}, true, map[string]int{"steps": 1 + 9 + 3, "exercise": 1 + 2 + 3}},
+		{"two windows of a volunteer's minutes with steps", rigPlan{days: 2*61 + 3}, false, map[string]int{"steps": 1 + 2*2 + 3, "exercise": 1 + 2*2 + 3, totalsPath: 5}},
+		{"a year of them", rigPlan{days: 365}, true, map[string]int{"steps": 16, "exercise": 16, totalsPath: 8}},
+		{"with zeros by day", rigPlan{days: 365, plan: simulate.Plan{Zeros: true}}, true, map[string]int{"steps": 40, "exercise": 16, totalsPath: 8}},
+		{"a year of 1440 minutes a day", rigPlan{days: 365, full: true}, true, map[string]int{"steps": 58, "exercise": 16, totalsPath: 8}},
+		{"one window of 1440 minutes a day", rigPlan{days: 61 + 3, full: true}, true, map[string]int{"steps": 1 + 9 + 3, "exercise": 1 + 2 + 3, totalsPath: 4}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && !soak {
@@ -63,6 +63,10 @@ func TestRequestsOfAHistory(t *testing.T) {
 	}
 }
 
+// totalsPath is where the daily totals are asked for: once a day, and once for every 89 days of history, those included that
+// find nothing before the first day.
+const totalsPath = "steps/dataPoints:dailyRollUp"
+
 // How many requests a day takes once the history is there, for a watch that syncs every 15 minutes by day and every hour
 // at night. Each day looks back over eight days once; in the soak also over thirty, once in seven days.
 func TestRequestsOfADay(t *testing.T) {
@@ -73,8 +77,8 @@ func TestRequestsOfADay(t *testing.T) {
 		plan rigPlan
 		want map[string]int // of the first day
 	}{
-		{"a volunteer's minutes with steps", rigPlan{}, map[string]int{"pairedDevices": 43, "steps": 37, "exercise": 7, "token": 21}},
-		{"1440 minutes a day", rigPlan{full: true}, map[string]int{"pairedDevices": 44, "steps": 39, "exercise": 7, "token": 21}},
+		{"a volunteer's minutes with steps", rigPlan{}, map[string]int{"pairedDevices": 44, "steps": 37, "exercise": 7, totalsPath: 1, "token": 21}},
+		{"1440 minutes a day", rigPlan{full: true}, map[string]int{"pairedDevices": 44, "steps": 39, "exercise": 7, totalsPath: 1, "token": 21}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.plan.full && !soak {

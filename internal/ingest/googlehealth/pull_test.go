@@ -275,7 +275,9 @@ func TestFiguresAreTheTruth(t *testing.T) {
 			r.poll()
 			r.backfill()
 			for path, n := range r.asked(nil) {
-				if !slices.Contains([]string{"steps", "exercise", "pairedDevices", "settings", "token"}, path) {
+				if !slices.Contains([]string{
+					"steps", "steps/dataPoints:dailyRollUp", "exercise", "pairedDevices", "settings", "token",
+				}, path) {
 					t.Errorf("%d requests for %s", n, path)
 				}
 			}

@@ -26,7 +26,7 @@ type Settings struct {
 // Defaults returns the settings of a config that says nothing.
 func Defaults() *Settings {
 	return &Settings{
-		RedirectURL: "http://localhost:8098/oauth/callback",
+		RedirectURL: "http://localhost:8099/oauth/callback",
 		APIURL:      "https://health.googleapis.com",
 		AuthURL:     "https://accounts.google.com/o/oauth2/v2/auth",
 		TokenURL:    "https://oauth2.googleapis.com/token",

@@ -33,7 +33,7 @@ func TestCheck(t *testing.T) {
 		{
 			"empty", func(s *googlehealth.Settings) { s.ClientID, s.ClientSecret = "", "" },
 			`client_id: missing, want the client ID of an OAuth client of the type Web application: make one in the Google ` +
-				`Cloud console, under APIs & Services, Credentials, and register http://localhost:8098/oauth/callback as its ` +
+				`Cloud console, under APIs & Services, Credentials, and register http://localhost:8099/oauth/callback as its ` +
 				"authorised redirect URI\n" +
 				`client_secret: missing, want the secret that the Google Cloud console shows for the client ID, as ` +
 				`client_secret_file or from the environment`,
@@ -41,7 +41,7 @@ func TestCheck(t *testing.T) {
 		{
 			"redirect over http", func(s *googlehealth.Settings) { s.RedirectURL = "http://walkd.local/oauth/callback" },
 			`redirect_url: "http://walkd.local/oauth/callback" is not encrypted and leaves this machine` + like +
-				`"http://localhost:8098/oauth/callback"`,
+				`"http://localhost:8099/oauth/callback"`,
 		},
 		{
 			"a path", func(s *googlehealth.Settings) { s.APIURL = "/google" },

@@ -24,7 +24,7 @@ type Settings struct {
 // Defaults returns the settings of a config that says nothing.
 func Defaults() *Settings {
 	return &Settings{
-		RedirectURL: "http://localhost:8098/oauth/callback",
+		RedirectURL: "http://localhost:8099/oauth/callback",
 		APIURL:      "https://api.ouraring.com",
 		AuthURL:     "https://cloud.ouraring.com/oauth/authorize",
 	}

@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 			"empty", func(s *oura.Settings) { s.ClientID, s.ClientSecret = "", "" },
 			"client_id: missing, want the client ID of an API application: make one at " +
 				"https://cloud.ouraring.com/oauth/applications with your Oura account, and register " +
-				"http://localhost:8098/oauth/callback as its redirect URI\n" +
+				"http://localhost:8099/oauth/callback as its redirect URI\n" +
 				"client_secret: missing, want the secret that Oura shows for the client ID, as client_secret_file or from the environment",
 		},
 		{
@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 				s.RedirectURL, s.APIURL, s.AuthURL = "http://walkd.local/oauth/callback", "/oura", "https://x?mode=demo"
 			},
 			`redirect_url: "http://walkd.local/oauth/callback" is not encrypted and leaves this machine` + like +
-				`"http://localhost:8098/oauth/callback"` + "\n" + `api_url: "/oura" is not a whole URL` + like +
+				`"http://localhost:8099/oauth/callback"` + "\n" + `api_url: "/oura" is not a whole URL` + like +
 				`"https://api.ouraring.com"` + "\n" + `auth_url: the URL holds a query or fragment` + like +
 				`"https://cloud.ouraring.com/oauth/authorize"`,
 		},
@@ -96,12 +96,12 @@ func TestConsentURL(t *testing.T) {
 	}
 	page, _, _ := strings.Cut(u.String(), "?")
 	if d := diff(url.Values{
-		"client_id": {clientID}, "redirect_uri": {"http://localhost:8098/oauth/callback"}, "response_type": {"code"},
+		"client_id": {clientID}, "redirect_uri": {"http://localhost:8099/oauth/callback"}, "response_type": {"code"},
 		"scope": {"daily workout personal"}, "state": {"state"},
 	}, u.Query()); d != "" || page != "https://cloud.ouraring.com/oauth/authorize" {
 		t.Errorf("consent at %s (-want +got):\n%s", u, d)
 	}
-	if p.RedirectURL() != "http://localhost:8098/oauth/callback" || p.Application() != clientID {
+	if p.RedirectURL() != "http://localhost:8099/oauth/callback" || p.Application() != clientID {
 		t.Errorf("application %q, redirected to %q", p.Application(), p.RedirectURL())
 	}
 	if d := diff([]string{clientSecret}, p.Secrets()); d != "" {

@@ -19,14 +19,14 @@ func TestConsentURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := url.Values{
-		"client_id": {clientID}, "redirect_uri": {"http://localhost:8098/oauth/callback"}, "response_type": {"code"},
+		"client_id": {clientID}, "redirect_uri": {"http://localhost:8099/oauth/callback"}, "response_type": {"code"},
 		"scope": {"accesslink.read_all"}, "state": {"state"},
 	}
 	page, _, _ := strings.Cut(u.String(), "?")
 	if d := diff(want, u.Query()); d != "" || page != "https://flow.polar.com/oauth2/authorization" {
 		t.Errorf("consent at %s (-want +got):\n%s", u, d)
 	}
-	if p.RedirectURL() != "http://localhost:8098/oauth/callback" || p.Application() != clientID {
+	if p.RedirectURL() != "http://localhost:8099/oauth/callback" || p.Application() != clientID {
 		t.Errorf("application %q, redirected to %q", p.Application(), p.RedirectURL())
 	}
 	if d := diff([]string{clientSecret}, p.Secrets()); d != "" {
@@ -65,7 +65,7 @@ func TestExchange(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := url.Values{
-			"grant_type": {"authorization_code"}, "code": {"the-code"}, "redirect_uri": {"http://localhost:8098/oauth/callback"},
+			"grant_type": {"authorization_code"}, "code": {"the-code"}, "redirect_uri": {"http://localhost:8099/oauth/callback"},
 		}
 		if d := diff(want, form); d != "" {
 			t.Errorf("%s: the form (-want +got):\n%s", name, d)

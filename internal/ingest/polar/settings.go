@@ -25,7 +25,7 @@ type Settings struct {
 // Defaults returns the settings of a config that says nothing.
 func Defaults() *Settings {
 	return &Settings{
-		RedirectURL: "http://localhost:8098/oauth/callback",
+		RedirectURL: "http://localhost:8099/oauth/callback",
 		APIURL:      "https://www.polaraccesslink.com",
 		AuthURL:     "https://flow.polar.com/oauth2/authorization",
 		TokenURL:    "https://polarremote.com/v2/oauth2/token",

@@ -33,14 +33,14 @@ func TestCheck(t *testing.T) {
 		{
 			"empty", func(s *polar.Settings) { s.ClientID, s.ClientSecret = "", "" },
 			`client_id: missing, want the client ID of an AccessLink client: make one at https://admin.polaraccesslink.com ` +
-				`with your Polar account, and register http://localhost:8098/oauth/callback as its redirect URI` + "\n" +
+				`with your Polar account, and register http://localhost:8099/oauth/callback as its redirect URI` + "\n" +
 				`client_secret: missing, want the secret that admin.polaraccesslink.com shows once for the client, as ` +
 				`client_secret_file or from the environment`,
 		},
 		{
 			"redirect over http", func(s *polar.Settings) { s.RedirectURL = "http://walkd.local/oauth/callback" },
 			`redirect_url: "http://walkd.local/oauth/callback" is not encrypted and leaves this machine` + like +
-				`"http://localhost:8098/oauth/callback"`,
+				`"http://localhost:8099/oauth/callback"`,
 		},
 		{
 			"a path", func(s *polar.Settings) { s.APIURL = "/polar" },

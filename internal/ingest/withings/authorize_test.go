@@ -25,12 +25,12 @@ func TestConsentURL(t *testing.T) {
 	}
 	page, _, _ := strings.Cut(u.String(), "?")
 	if d := diff(url.Values{
-		"client_id": {clientID}, "redirect_uri": {"http://localhost:8098/oauth/callback"}, "response_type": {"code"},
+		"client_id": {clientID}, "redirect_uri": {"http://localhost:8099/oauth/callback"}, "response_type": {"code"},
 		"scope": {"user.info,user.activity"}, "state": {"state"},
 	}, u.Query()); d != "" || page != "https://account.withings.com/oauth2_user/authorize2" {
 		t.Errorf("consent at %s (-want +got):\n%s", u, d)
 	}
-	if p.RedirectURL() != "http://localhost:8098/oauth/callback" || p.Application() != clientID {
+	if p.RedirectURL() != "http://localhost:8099/oauth/callback" || p.Application() != clientID {
 		t.Errorf("application %q, redirected to %q", p.Application(), p.RedirectURL())
 	}
 	if d := diff([]string{clientSecret}, p.Secrets()); d != "" {
@@ -88,7 +88,7 @@ func TestTokens(t *testing.T) {
 		}
 		want := url.Values{
 			"path": {"/v2/oauth2"}, "action": {"requesttoken"}, "client_id": {clientID}, "client_secret": {clientSecret},
-			"grant_type": {"authorization_code"}, "code": {"the-code"}, "redirect_uri": {"http://localhost:8098/oauth/callback"},
+			"grant_type": {"authorization_code"}, "code": {"the-code"}, "redirect_uri": {"http://localhost:8099/oauth/callback"},
 		}
 		if test.before != nil {
 			want.Del("code")
@@ -131,7 +131,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"wrong client", refused(100, "unknown client"), nil, ingest.Auth, "check client_id and client_secret", "is refused"},
 		{
 			"wrong redirect", refused(503, "Invalid Params: invalid redirect_uri"), nil, ingest.Auth,
-			"register http://localhost:8098/oauth/callback", "not registered",
+			"register http://localhost:8099/oauth/callback", "not registered",
 		},
 		{"old code", refused(503, "Invalid Params: invalid code"), nil, ingest.Auth, connectAnew, "more than 30 seconds old"},
 		{"no word about the code", refused(503, ""), nil, ingest.Auth, connectAnew, "more than 30 seconds old"},

@@ -26,13 +26,13 @@ func TestCheck(t *testing.T) {
 		{
 			"empty", func(s *withings.Settings) { s.ClientID, s.ClientSecret = "", "" },
 			"client_id: missing, want the client ID of an application of the Public API: make one at " +
-				"https://developer.withings.com, and register http://localhost:8098/oauth/callback as its callback URL\n" +
+				"https://developer.withings.com, and register http://localhost:8099/oauth/callback as its callback URL\n" +
 				"client_secret: missing, want the secret that Withings shows for the client ID, as client_secret_file or from the environment",
 		},
 		{
 			"redirect over http", func(s *withings.Settings) { s.RedirectURL = "http://walkd.local/oauth/callback" },
 			`redirect_url: "http://walkd.local/oauth/callback" is not encrypted and leaves this machine` + like +
-				`"http://localhost:8098/oauth/callback"`,
+				`"http://localhost:8099/oauth/callback"`,
 		},
 		{
 			"a path", func(s *withings.Settings) { s.APIURL = "/withings" },

@@ -93,7 +93,7 @@ func benchmarkPeople(b *testing.B, n int) {
 	stop, pid, ready := startDaemon(b, walkd, path, dir)
 	defer stop()
 	begin := time.Now()
-	awaitHistory(b, dir, n)
+	awaitHistory(b, dir, n, 29*n)
 	b.ReportMetric(time.Since(begin).Seconds(), "s-pulling")
 	b.ReportMetric(ready.Seconds()*1e3, "ms-to-ready")
 	b.ReportMetric(cpuSeconds(b, pid), "cpu-s-pulling")
@@ -181,8 +181,8 @@ func connectPeople(b *testing.B, dir string, people []store.Settings, keys *goog
 	}
 }
 
-// awaitHistory waits until everybody's history is in the store in dir, and derived.
-func awaitHistory(b *testing.B, dir string, people int) {
+// awaitHistory waits until the history of so many accounts is in the store in dir, and so many days are derived.
+func awaitHistory(b *testing.B, dir string, wanted, days int) {
 	b.Helper()
 	r, err := store.OpenReader(b.Context(), dir)
 	if err != nil {
@@ -208,11 +208,11 @@ func awaitHistory(b *testing.B, dir string, people int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if done == people && c.Stale == 0 && int(c.Days) >= 29*people {
+		if done == wanted && c.Stale == 0 && int(c.Days) >= days {
 			return
 		}
 		if time.Now().After(deadline) {
-			b.Fatalf("of %d people %d have their history, there are %+v", people, done, c)
+			b.Fatalf("of %d accounts %d have their history, there are %+v", wanted, done, c)
 		}
 		<-time.After(time.Second)
 	}

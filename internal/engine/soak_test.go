@@ -124,8 +124,8 @@ func checkSoakStates(t *testing.T, e *engine.Engine, task soakTask) {
 		t.Fatal(err)
 	}
 	for _, s := range states {
-		if s.Phase != pull.OK || s.Problem != nil || s.Backfill == nil || !s.Backfill.Done {
-			t.Errorf("%s is %s: %+v, %+v", s.Person, s.Phase, s.Problem, s.Backfill)
+		if s.Phase != pull.OK || s.Problem != nil || s.Backfill == nil || !s.Backfill.Done || len(s.Off) > 0 {
+			t.Errorf("%s is %s: %+v, %+v, days off: %+v", s.Person, s.Phase, s.Problem, s.Backfill, s.Off)
 		}
 	}
 }

@@ -141,7 +141,11 @@ func (p *Puller) ask(ctx context.Context, a *account, person store.Person, l *la
 	}
 	if pl.week {
 		today := person.Zones.Day(now)
-		if err := p.check(ctx, a, l, max(pl.first, today-totalsBack), today-1); err != nil {
+		first := max(pl.first, today-totalsBack)
+		if pl.month {
+			first = pl.first // what was off may have been mended since, and it is one question all the same
+		}
+		if err := p.check(ctx, a, l, first, today-1); err != nil {
 			return t, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/store"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -37,18 +38,15 @@ func (p *Puller) compare(ctx context.Context, a *account, told []ingest.Total) e
 	known := a.memory().Off
 	off := slices.Clone(known)
 	for _, t := range told {
-		spans := person.Zones.Spans(t.Day)
-		if t.Day >= today || len(spans) != 1 || spans[0].Duration() < shortestDay || spans[0].Duration() > longestDay {
+		if t.Day >= today {
 			continue
 		}
-		stored, err := p.o.Store.Counted(ctx, person.ID, a.Source, spans[0])
+		now, isOff, err := p.isOff(ctx, a, person, t)
 		if err != nil {
-			return broken(ctx, err)
+			return err
 		}
 		i, found := slices.BinarySearchFunc(off, t.Day, func(o OffDay, d walking.Day) int { return int(o.Day - d) })
-		now := OffDay{Day: t.Day, Told: t.Steps, Stored: stored}
-		apart := math.Abs(t.Steps - stored)
-		switch isOff := apart > tolerated*max(t.Steps, stored) && apart > fewSteps; {
+		switch {
 		case isOff && found:
 			off[i] = now
 		case isOff:
@@ -68,6 +66,22 @@ func (p *Puller) compare(ctx context.Context, a *account, told []ingest.Total) e
 		}
 	}
 	return p.change(ctx, a, func(m *memory) { m.Off = off })
+}
+
+// isOff compares the total of one day. Days that were travelled through are never off, nor are those of which the
+// provider has nothing but the total, which is what is stored then.
+func (p *Puller) isOff(ctx context.Context, a *account, person store.Person, t ingest.Total) (OffDay, bool, error) {
+	spans := person.Zones.Spans(t.Day)
+	if len(spans) != 1 || spans[0].Duration() < shortestDay || spans[0].Duration() > longestDay {
+		return OffDay{}, false, nil
+	}
+	stored, rough, err := p.o.Store.Counted(ctx, person.ID, a.Source, spans[0])
+	if err != nil {
+		return OffDay{}, false, broken(ctx, err)
+	}
+	apart := math.Abs(t.Steps - stored)
+	return OffDay{Day: t.Day, Told: t.Steps, Stored: stored},
+		!rough && apart > tolerated*max(t.Steps, stored) && apart > fewSteps, nil
 }
 
 // check asks for the totals of the days from first to last, inclusive, if the provider can be asked for them, and

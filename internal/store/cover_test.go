@@ -107,3 +107,36 @@ func TestCoverPart(t *testing.T) {
 		})
 	}
 }
+
+// What a source counts on a day is what it tells finely: longer records and those of no length repeat it.
+func TestCounted(t *testing.T) {
+	rough := walking.Record{Start: noon.Add(-time.Hour), Duration: 10 * time.Hour, Steps: 9000}
+	moment := walking.Record{Start: noon, Steps: 7}
+	hour := walking.Record{Start: noon.Add(5 * time.Hour), Duration: time.Hour, Steps: 600}
+	tests := []struct {
+		name    string
+		records []walking.Record
+		want    float64
+		rough   bool
+	}{
+		{"nothing", nil, 0, false},
+		{"minutes", minutes(noon, 50, 60, 0), 110, false},
+		{"minutes, and what repeats them", append([]walking.Record{rough, moment}, minutes(noon.Add(time.Minute), 50, 60)...), 110, false},
+		{"an hour counts", []walking.Record{hour}, 600, false},
+		{"a total alone", []walking.Record{rough}, 0, true},
+		{"outside", minutes(noon.Add(-24*time.Hour), 50), 0, false},
+	}
+	for _, tt := range tests {
+		s := open(t, t.TempDir())
+		p := person(t, s)
+		key := walking.StreamKey{Source: "band", Origin: "a"}
+		apply(t, s, p, batch(key, tt.records))
+		apply(t, s, p, batch(walking.StreamKey{Source: "band", Origin: "b"}, minutes(noon.Add(-48*time.Hour), 5)))
+		apply(t, s, p, batch(walking.StreamKey{Source: "other"}, minutes(noon, 100)))
+		w := walking.Window{Start: noon.Add(-2 * time.Hour), End: noon.Add(12 * time.Hour)}
+		got, isRough, err := s.Counted(t.Context(), p.ID, "band", w)
+		if err != nil || got != tt.want || isRough != tt.rough {
+			t.Errorf("%s: %g, %t, %v, want %g, %t", tt.name, got, isRough, err, tt.want, tt.rough)
+		}
+	}
+}

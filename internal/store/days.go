@@ -144,18 +144,24 @@ func (r *Reader) sessions(ctx context.Context, streamID, from, to int64) ([]walk
 	return out, err
 }
 
-// Counted returns how many steps a source has counted in records of up to five minutes that start in w. Where it has
-// several streams it is what the one with the most has. Longer records tell when somebody walked too roughly to belong to
-// a day for sure, and those of no length repeat what others hold.
-func (r *Reader) Counted(ctx context.Context, personID int64, source string, w walking.Window) (float64, error) {
+// Counted returns how many steps a source has counted in records of up to an hour that start in w. Where it has several
+// streams it is what the one with the most has. Longer records tell too roughly when somebody walked to belong to a day for
+// sure, and those of no length repeat what others hold; rough says that there is nothing else.
+func (r *Reader) Counted(ctx context.Context, personID int64, source string, w walking.Window) (steps float64, rough bool,
+	err error,
+) {
+	const hour = int64(time.Hour / time.Millisecond)
 	var most sql.NullFloat64
-	err := r.q().QueryRowContext(ctx, `SELECT max(steps) FROM (SELECT sum(steps) AS steps FROM record
-		JOIN stream ON stream.id = stream_id WHERE person_id = ? AND source = ? AND start_ms >= ? AND start_ms < ?
-		AND duration_ms BETWEEN 1 AND 300000 GROUP BY stream_id)`, personID, source, w.Start.UnixMilli(), w.End.UnixMilli()).Scan(&most)
+	var fine, all int
+	err = r.q().QueryRowContext(ctx, `SELECT max(steps), coalesce(sum(fine), 0), coalesce(sum(n), 0) FROM
+		(SELECT sum(CASE WHEN duration_ms BETWEEN 1 AND ?5 THEN steps ELSE 0 END) AS steps,
+		sum(duration_ms BETWEEN 1 AND ?5) AS fine, count(*) AS n
+		FROM record JOIN stream ON stream.id = stream_id WHERE person_id = ?1 AND source = ?2 AND start_ms >= ?3 AND start_ms < ?4
+		GROUP BY stream_id)`, personID, source, w.Start.UnixMilli(), w.End.UnixMilli(), hour).Scan(&most, &fine, &all)
 	if err != nil {
-		return 0, fmt.Errorf("store: count steps: %w", readable(r.path, err))
+		return 0, false, fmt.Errorf("store: count steps: %w", readable(r.path, err))
 	}
-	return most.Float64, nil
+	return most.Float64, fine == 0 && all > 0, nil
 }
 
 // FirstInstant returns when the person's data begins. There is none yet if ok is false.

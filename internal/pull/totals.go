@@ -20,9 +20,8 @@ const (
 	maxOff    = 400  // days that are kept
 	// checkDays is how many days of history are asked for at once: 90 is what providers return, with one to spare for
 	// those whose last date is not certain to be included.
-	checkDays = 89
-	// A civil day is between these; others are travelled, and providers go by dates of their own then.
-	shortestDay, longestDay = 23 * time.Hour, 25 * time.Hour
+	checkDays   = 89
+	clockChange = time.Hour // by which clocks are changed where people stay
 )
 
 // compare compares totals of days with what is stored, and keeps which days are off. Days that are not over are left out.
@@ -68,11 +67,11 @@ func (p *Puller) compare(ctx context.Context, a *account, told []ingest.Total) e
 	return p.change(ctx, a, func(m *memory) { m.Off = off })
 }
 
-// isOff compares the total of one day. Days that were travelled through are never off, nor are those of which the
-// provider has nothing but the total, which is what is stored then.
+// isOff compares the total of one day. Days on which the person travelled, or on the day before or after, are never off:
+// where a provider lets one end is its own. Nor are those of which it has nothing but the total, which is stored then.
 func (p *Puller) isOff(ctx context.Context, a *account, person store.Person, t ingest.Total) (OffDay, bool, error) {
 	spans := person.Zones.Spans(t.Day)
-	if len(spans) != 1 || spans[0].Duration() < shortestDay || spans[0].Duration() > longestDay {
+	if len(spans) != 1 || travelled(person.Zones, spans[0]) {
 		return OffDay{}, false, nil
 	}
 	stored, rough, err := p.o.Store.Counted(ctx, person.ID, a.Source, spans[0])
@@ -82,6 +81,22 @@ func (p *Puller) isOff(ctx context.Context, a *account, person store.Person, t i
 	apart := math.Abs(t.Steps - stored)
 	return OffDay{Day: t.Day, Told: t.Steps, Stored: stored},
 		!rough && apart > tolerated*max(t.Steps, stored) && apart > fewSteps, nil
+}
+
+// travelled reports whether the person's clock was set by more than clocks are changed in a day or within a day of it.
+func travelled(z walking.Timeline, day walking.Window) bool {
+	offset := func(t time.Time) time.Duration {
+		_, seconds := t.In(z.At(t)).Zone()
+		return time.Duration(seconds) * time.Second
+	}
+	const around = 24 * time.Hour
+	at := offset(day.Start)
+	for _, t := range []time.Time{day.Start.Add(-around), day.End.Add(-1), day.End.Add(around)} {
+		if (offset(t) - at).Abs() > clockChange {
+			return true
+		}
+	}
+	return false
 }
 
 // check asks for the totals of the days from first to last, inclusive, if the provider can be asked for them, and

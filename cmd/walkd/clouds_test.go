@@ -69,15 +69,15 @@ var clouds = map[string]func(now func() time.Time, redirect string, p *simulate.
 				return fmt.Sprintf("api_url = %q\nauth_url = %q\n", base, base+"/oauth2_user/authorize2")
 			},
 		}
-		for _, k := range []withingssim.Kind{
+		for _, k := range []simulate.Kind{
 			withingssim.ExpireTokens, withingssim.InvalidGrant, withingssim.Unauthorized, withingssim.Forbidden, withingssim.Throttle,
 			withingssim.InvalidParams, withingssim.TimedOut, withingssim.BadState, withingssim.Trouble, withingssim.ServerError,
-			withingssim.HTMLPage, withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.NoBody,
+			simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.NoBody,
 		} {
-			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(withingssim.Fault{Kind: k}) }},
+			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(simulate.Fault{Kind: k}) }},
 				cloudFault{string(k) + " for a token", func() {
-					s.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
-					s.Break(withingssim.Fault{Kind: k, Path: "/v2/oauth2"})
+					s.Break(simulate.Fault{Kind: withingssim.ExpireTokens})
+					s.Break(simulate.Fault{Kind: k, Path: "/v2/oauth2"})
 				}})
 		}
 		return c

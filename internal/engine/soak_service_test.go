@@ -103,20 +103,20 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), Arrays: true, Strings: plan.numbers, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []withingssim.Kind{
+		kinds := []simulate.Kind{
 			withingssim.Throttle, withingssim.ThrottleFor, withingssim.TimedOut, withingssim.Trouble, withingssim.ServerError,
-			withingssim.HTMLPage, withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.NoBody,
+			simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.NoBody,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/v2/oauth2", func(k int) func() {
-			return func() { service.Break(withingssim.Fault{Kind: kinds[k], Path: "/v2/oauth2", Times: 1}) }
+			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/v2/oauth2", Times: 1}) }
 		}, len(kinds))
 		s.refusals = []func(){
-			func() { service.Break(withingssim.Fault{Kind: withingssim.ExpireTokens}) },
-			func() { service.Break(withingssim.Fault{Kind: withingssim.Unauthorized, Times: 1}) },
+			func() { service.Break(simulate.Fault{Kind: withingssim.ExpireTokens}) },
+			func() { service.Break(simulate.Fault{Kind: withingssim.Unauthorized, Times: 1}) },
 		}
-		s.slow = func() { service.Break(withingssim.Fault{Kind: withingssim.Slow, Times: 1}) }
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string { return most("a minute", service.Peak(), 120) }
 	case "polar":
 		service := polarsim.New(polarsim.Options{

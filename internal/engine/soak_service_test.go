@@ -124,16 +124,16 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), NoInterval: plan.numbers, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []polarsim.Kind{
-			polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError, polarsim.Unavailable, polarsim.HTMLPage,
-			polarsim.HTMLSuccess, polarsim.Truncated, polarsim.Dropped, polarsim.Null,
+		kinds := []simulate.Kind{
+			polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError, polarsim.Unavailable, simulate.HTMLPage,
+			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, polarsim.Null,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		// A code whose answer is lost, or a registration, is asked for again by the person.
 		s.tokenPath = "/v2/oauth2/token"
-		s.refusals = []func(){func() { service.Break(polarsim.Fault{Kind: polarsim.Unauthorized, Times: 1}) }}
-		s.slow = func() { service.Break(polarsim.Fault{Kind: polarsim.Slow, Times: 1}) }
+		s.refusals = []func(){func() { service.Break(simulate.Fault{Kind: polarsim.Unauthorized, Times: 1}) }}
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string {
 			short, long := service.Peak()
 			return most("15 minutes", short, 520) + most("a day", long, 5100)

@@ -165,20 +165,20 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), Rotate: i == 1, Numbers: plan.numbers, EmptyFirst: plan.empty && i == 1, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []healthsim.Kind{
-			healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, healthsim.HTMLPage, healthsim.HTMLSuccess,
-			healthsim.Truncated, healthsim.Dropped,
+		kinds := []simulate.Kind{
+			healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, simulate.HTMLPage, simulate.HTMLSuccess,
+			simulate.Truncated, simulate.Dropped,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/token", func(k int) func() {
-			return func() { service.Break(healthsim.Fault{Kind: kinds[k], Path: "/token", Times: 1}) }
+			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/token", Times: 1}) }
 		}, len(kinds))
 		s.refusals = []func(){
-			func() { service.Break(healthsim.Fault{Kind: healthsim.ExpireTokens}) },
-			func() { service.Break(healthsim.Fault{Kind: healthsim.Unauthorized, Times: 1}) },
+			func() { service.Break(simulate.Fault{Kind: healthsim.ExpireTokens}) },
+			func() { service.Break(simulate.Fault{Kind: healthsim.Unauthorized, Times: 1}) },
 		}
-		s.slow = func() { service.Break(healthsim.Fault{Kind: healthsim.Slow, Times: 1}) }
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string { return most("a minute", service.Peak(), 300) }
 	}
 	return s

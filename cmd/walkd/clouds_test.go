@@ -69,15 +69,15 @@ var clouds = map[string]func(now func() time.Time, redirect string, p *simulate.
 				return fmt.Sprintf("api_url = %q\nauth_url = %q\n", base, base+"/oauth2_user/authorize2")
 			},
 		}
-		for _, k := range []withingssim.Kind{
+		for _, k := range []simulate.Kind{
 			withingssim.ExpireTokens, withingssim.InvalidGrant, withingssim.Unauthorized, withingssim.Forbidden, withingssim.Throttle,
 			withingssim.InvalidParams, withingssim.TimedOut, withingssim.BadState, withingssim.Trouble, withingssim.ServerError,
-			withingssim.HTMLPage, withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.NoBody,
+			simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.NoBody,
 		} {
-			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(withingssim.Fault{Kind: k}) }},
+			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(simulate.Fault{Kind: k}) }},
 				cloudFault{string(k) + " for a token", func() {
-					s.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
-					s.Break(withingssim.Fault{Kind: k, Path: "/v2/oauth2"})
+					s.Break(simulate.Fault{Kind: withingssim.ExpireTokens})
+					s.Break(simulate.Fault{Kind: k, Path: "/v2/oauth2"})
 				}})
 		}
 		return c
@@ -95,12 +95,12 @@ var clouds = map[string]func(now func() time.Time, redirect string, p *simulate.
 					base+"/v2/oauth2/token")
 			},
 		}
-		for _, k := range []polarsim.Kind{
+		for _, k := range []simulate.Kind{
 			polarsim.Unauthorized, polarsim.Forbidden, polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError,
-			polarsim.Unavailable, polarsim.HTMLPage, polarsim.HTMLSuccess, polarsim.Truncated, polarsim.Dropped, polarsim.Null,
+			polarsim.Unavailable, simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, polarsim.Null,
 		} {
-			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(polarsim.Fault{Kind: k}) }},
-				cloudFault{string(k) + " for a token", func() { s.Break(polarsim.Fault{Kind: k, Path: "/v2/oauth2/token"}) }})
+			c.faults = append(c.faults, cloudFault{string(k), func() { s.Break(simulate.Fault{Kind: k}) }},
+				cloudFault{string(k) + " for a token", func() { s.Break(simulate.Fault{Kind: k, Path: "/v2/oauth2/token"}) }})
 		}
 		return c
 	},

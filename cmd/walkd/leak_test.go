@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/walkd/walkd/internal/notify/ntfy/ntfytest"
+	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/healthsim"
 	"github.com/walkd/walkd/internal/store"
 )
@@ -63,7 +64,7 @@ func TestNoSecretGetsOut(t *testing.T) {
 		run(fmt.Sprintf("told all by %d", status), alone, func(l *leaks, base string) {
 			l.setEcho(status)
 			l.ask(base)
-			l.Break(healthsim.Fault{Kind: healthsim.ExpireTokens})
+			l.Break(simulate.Fault{Kind: healthsim.ExpireTokens})
 			l.ask(base)
 			l.setEcho(0)
 			l.keep(l.connect(exitDone, l.browser, "watch"))
@@ -255,7 +256,7 @@ func (l *leaks) connectWronglyOnPages(base string) {
 		try(fmt.Sprintf("told all by %d", status), "Google Health: ", same)
 		l.setEcho(0)
 	}
-	l.Break(healthsim.Fault{Kind: healthsim.Dropped, Path: "/token"})
+	l.Break(simulate.Fault{Kind: simulate.Dropped, Path: "/token"})
 	try("dropped", "no answer", same)
 	l.Clear()
 	l.SetConsent("nobody")
@@ -288,11 +289,11 @@ func (l *leaks) connectWrongly() {
 		}, "watch")
 		l.said["connect, "+what] += page + stdout + stderr
 	}
-	for _, kind := range []healthsim.Kind{
+	for _, kind := range []simulate.Kind{
 		healthsim.InvalidGrant, healthsim.Unauthorized, healthsim.Forbidden, healthsim.Throttle, healthsim.ServerError,
-		healthsim.HTMLPage, healthsim.HTMLSuccess, healthsim.Truncated, healthsim.Dropped,
+		simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped,
 	} {
-		l.Break(healthsim.Fault{Kind: kind, Path: "/token"})
+		l.Break(simulate.Fault{Kind: kind, Path: "/token"})
 		browse(string(kind))
 		l.Clear()
 	}

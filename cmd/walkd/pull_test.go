@@ -308,19 +308,19 @@ func TestConnectFailures(t *testing.T) {
 			want: "is not of this machine: use --paste",
 		},
 		{
-			name: "500 for the token", config: func(w *world) { w.Break(healthsim.Fault{Kind: healthsim.ServerError, Path: "/token"}) },
+			name: "500 for the token", config: func(w *world) { w.Break(simulate.Fault{Kind: healthsim.ServerError, Path: "/token"}) },
 			want: "Google Health: cannot give access now \\(500 Internal Server Error\\)",
 		},
 		{
-			name: "a page for the token", config: func(w *world) { w.Break(healthsim.Fault{Kind: healthsim.HTMLSuccess, Path: "/token"}) },
+			name: "a page for the token", config: func(w *world) { w.Break(simulate.Fault{Kind: simulate.HTMLSuccess, Path: "/token"}) },
 			want: "Google Health: ",
 		},
 		{
-			name: "half a token", config: func(w *world) { w.Break(healthsim.Fault{Kind: healthsim.Truncated, Path: "/token"}) },
+			name: "half a token", config: func(w *world) { w.Break(simulate.Fault{Kind: simulate.Truncated, Path: "/token"}) },
 			want: "Google Health: ",
 		},
 		{
-			name: "no answer for the token", config: func(w *world) { w.Break(healthsim.Fault{Kind: healthsim.Dropped, Path: "/token"}) },
+			name: "no answer for the token", config: func(w *world) { w.Break(simulate.Fault{Kind: simulate.Dropped, Path: "/token"}) },
 			want: "no answer|EOF",
 		},
 	} {
@@ -441,7 +441,7 @@ func TestConnectAgain(t *testing.T) {
 
 // faults are the ways in which the API fails, with what is said of them.
 var faults = []struct {
-	kind  healthsim.Kind
+	kind  simulate.Kind
 	want  string
 	phase string
 }{
@@ -451,10 +451,10 @@ var faults = []struct {
 	{healthsim.Throttle, "answered 429 Too Many Requests", "throttled"},
 	{healthsim.ThrottleFor, "answered 429 Too Many Requests", "throttled"},
 	{healthsim.ServerError, "answered 500 Internal Server Error", "failing"},
-	{healthsim.HTMLPage, "answered 502 Bad Gateway", "failing"},
-	{healthsim.HTMLSuccess, "it is a web page instead of data", "failing"},
-	{healthsim.Truncated, "it broke off", "failing"},
-	{healthsim.Dropped, "no answer from 127.0.0.1", "failing"},
+	{simulate.HTMLPage, "answered 502 Bad Gateway", "failing"},
+	{simulate.HTMLSuccess, "it is a web page instead of data", "failing"},
+	{simulate.Truncated, "it broke off", "failing"},
+	{simulate.Dropped, "no answer from 127.0.0.1", "failing"},
 }
 
 func TestSyncFailures(t *testing.T) {
@@ -498,12 +498,12 @@ func TestSyncFailures(t *testing.T) {
 }
 
 // breakAs lets the API fail for all, or takes back what a person has granted.
-func (w *world) breakAs(kind healthsim.Kind, person string) {
+func (w *world) breakAs(kind simulate.Kind, person string) {
 	if kind == healthsim.InvalidGrant {
 		w.Revoke(person)
 		return
 	}
-	w.Break(healthsim.Fault{Kind: kind})
+	w.Break(simulate.Fault{Kind: kind})
 }
 
 // pullDays is how many days there are in TestPull: more than are pulled at once, so that it can be broken off.
@@ -713,7 +713,7 @@ func TestDaemonPulls(t *testing.T) {
 	metric(`walkd_delivery_attempts_total\{kind="ntfy",outcome="delivered"\} 2`)
 
 	w.Revoke("bo")
-	w.Break(healthsim.Fault{Kind: healthsim.ExpireTokens})
+	w.Break(simulate.Fault{Kind: healthsim.ExpireTokens})
 	stdout, said := w.walkd(exitFailed, "sync")
 	if !strings.HasPrefix(stdout, "alexandra, watch: ") ||
 		!regexp.MustCompile("(?m)^bo, watch: .*the consent has ended .*run `walkd connect watch --person bo`$").MatchString(said) {

@@ -103,20 +103,20 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), Arrays: true, Strings: plan.numbers, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []withingssim.Kind{
+		kinds := []simulate.Kind{
 			withingssim.Throttle, withingssim.ThrottleFor, withingssim.TimedOut, withingssim.Trouble, withingssim.ServerError,
-			withingssim.HTMLPage, withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.NoBody,
+			simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.NoBody,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/v2/oauth2", func(k int) func() {
-			return func() { service.Break(withingssim.Fault{Kind: kinds[k], Path: "/v2/oauth2", Times: 1}) }
+			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/v2/oauth2", Times: 1}) }
 		}, len(kinds))
 		s.refusals = []func(){
-			func() { service.Break(withingssim.Fault{Kind: withingssim.ExpireTokens}) },
-			func() { service.Break(withingssim.Fault{Kind: withingssim.Unauthorized, Times: 1}) },
+			func() { service.Break(simulate.Fault{Kind: withingssim.ExpireTokens}) },
+			func() { service.Break(simulate.Fault{Kind: withingssim.Unauthorized, Times: 1}) },
 		}
-		s.slow = func() { service.Break(withingssim.Fault{Kind: withingssim.Slow, Times: 1}) }
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string { return most("a minute", service.Peak(), 120) }
 	case "polar":
 		service := polarsim.New(polarsim.Options{
@@ -124,16 +124,16 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), NoInterval: plan.numbers, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []polarsim.Kind{
-			polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError, polarsim.Unavailable, polarsim.HTMLPage,
-			polarsim.HTMLSuccess, polarsim.Truncated, polarsim.Dropped, polarsim.Null,
+		kinds := []simulate.Kind{
+			polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError, polarsim.Unavailable, simulate.HTMLPage,
+			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, polarsim.Null,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		// A code whose answer is lost, or a registration, is asked for again by the person.
 		s.tokenPath = "/v2/oauth2/token"
-		s.refusals = []func(){func() { service.Break(polarsim.Fault{Kind: polarsim.Unauthorized, Times: 1}) }}
-		s.slow = func() { service.Break(polarsim.Fault{Kind: polarsim.Slow, Times: 1}) }
+		s.refusals = []func(){func() { service.Break(simulate.Fault{Kind: polarsim.Unauthorized, Times: 1}) }}
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string {
 			short, long := service.Peak()
 			return most("15 minutes", short, 520) + most("a day", long, 5100)
@@ -165,20 +165,20 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			Consent: c.Name(), Rotate: i == 1, Numbers: plan.numbers, EmptyFirst: plan.empty && i == 1, Seed: seed,
 		})
 		service.Add(c.Person)
-		kinds := []healthsim.Kind{
-			healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, healthsim.HTMLPage, healthsim.HTMLSuccess,
-			healthsim.Truncated, healthsim.Dropped,
+		kinds := []simulate.Kind{
+			healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, simulate.HTMLPage, simulate.HTMLSuccess,
+			simulate.Truncated, simulate.Dropped,
 		}
 		s.Handler, s.clear = service, service.Clear
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/token", func(k int) func() {
-			return func() { service.Break(healthsim.Fault{Kind: kinds[k], Path: "/token", Times: 1}) }
+			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/token", Times: 1}) }
 		}, len(kinds))
 		s.refusals = []func(){
-			func() { service.Break(healthsim.Fault{Kind: healthsim.ExpireTokens}) },
-			func() { service.Break(healthsim.Fault{Kind: healthsim.Unauthorized, Times: 1}) },
+			func() { service.Break(simulate.Fault{Kind: healthsim.ExpireTokens}) },
+			func() { service.Break(simulate.Fault{Kind: healthsim.Unauthorized, Times: 1}) },
 		}
-		s.slow = func() { service.Break(healthsim.Fault{Kind: healthsim.Slow, Times: 1}) }
+		s.slow = func() { service.Break(simulate.Fault{Kind: simulate.Slow, Times: 1}) }
 		s.over = func() string { return most("a minute", service.Peak(), 300) }
 	}
 	return s

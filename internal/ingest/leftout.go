@@ -38,12 +38,20 @@ func (l *LeftOut) Takes(ctx context.Context, start time.Time, reason error) bool
 	return false
 }
 
-// Tell logs how much was left out, if anything was.
-func (l *LeftOut) Tell(ctx context.Context) {
+// Late returns how much of what was left out has not begun yet by the clock here.
+func (l *LeftOut) Late() int { return l.late }
+
+// TellCount logs how much was left out, if anything was.
+func (l *LeftOut) TellCount(ctx context.Context) {
 	if l.n > 0 {
 		l.log.WarnContext(ctx, "left out what cannot be", "what", l.what, "count", l.n,
 			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
 	}
+}
+
+// Tell does what TellCount does, and logs what to do about what has not begun yet.
+func (l *LeftOut) Tell(ctx context.Context) {
+	l.TellCount(ctx)
 	if l.late > 0 {
 		l.log.WarnContext(ctx, "some of it lies in the future: set the clock of this machine, or else that of the device",
 			"what", l.what, "count", l.late, "now", l.r.Now.UTC().Format(time.RFC3339))

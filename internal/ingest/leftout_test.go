@@ -37,6 +37,20 @@ func TestLeftOut(t *testing.T) {
 				t.Errorf("%s: what cannot be is taken", test.name)
 			}
 		}
+		late := 0
+		for _, d := range test.starts {
+			if d > 0 {
+				late++
+			}
+		}
+		if l.Late() != late {
+			t.Errorf("%s: %d late, want %d", test.name, l.Late(), late)
+		}
+		l.TellCount(t.Context())
+		if strings.Contains(log.String(), "clock") {
+			t.Errorf("%s: more than the count is logged\n%s", test.name, &log)
+		}
+		log.Reset()
 		l.Tell(t.Context())
 		for _, want := range test.want {
 			if !strings.Contains(log.String(), want) {

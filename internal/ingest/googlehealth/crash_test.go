@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/healthsim"
 	"github.com/walkd/walkd/internal/store"
 )
@@ -140,9 +141,9 @@ func TestLostRenewal(t *testing.T) {
 		r := newRig(t, rigPlan{days: 2, option: func(o *healthsim.Options) { o.Rotate = rotate }})
 		r.connect()
 		r.poll()
-		for _, kind := range []healthsim.Kind{healthsim.Dropped, healthsim.Truncated, healthsim.ServerError, healthsim.HTMLSuccess} {
+		for _, kind := range []simulate.Kind{simulate.Dropped, simulate.Truncated, healthsim.ServerError, simulate.HTMLSuccess} {
 			r.now.add(3 * time.Hour)
-			r.service.Break(healthsim.Fault{Kind: kind, Path: "/token"})
+			r.service.Break(simulate.Fault{Kind: kind, Path: "/token"})
 			r.poll()
 			if s := r.state(); s.Phase != pull.Failing {
 				t.Errorf("rotating %t, %s: %s, %+v", rotate, kind, s.Phase, s.Problem)

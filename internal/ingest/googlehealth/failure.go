@@ -52,7 +52,7 @@ func refusal(resp *http.Response) error {
 		answer.Error.Code = resp.StatusCode
 		return answer.Error.failure(resp)
 	}
-	e := ingest.StatusError(service, resp, answeredAt(resp))
+	e := ingest.StatusError(service, resp, ingest.AnsweredAt(resp))
 	switch {
 	case e == nil:
 		return noSense(fmt.Errorf("it has the status %d", resp.StatusCode))
@@ -69,21 +69,13 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// answeredAt returns the time on the wall at which an answer was made, as far as it tells.
-func answeredAt(resp *http.Response) time.Time {
-	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		return t
-	}
-	return time.Now()
-}
-
 // failure returns what follows from p, which came with resp.
 func (p *problem) failure(resp *http.Response) error {
 	told := *resp
 	if told.StatusCode = p.Code; p.Code < 400 || p.Code > 599 {
 		told.StatusCode = http.StatusInternalServerError
 	}
-	e := ingest.StatusError(service, &told, answeredAt(resp))
+	e := ingest.StatusError(service, &told, ingest.AnsweredAt(resp))
 	e.Err = fmt.Errorf("%w%s", e.Err, p.words(resp))
 	say := func(c ingest.Class, remedy, what string) error {
 		e.Class, e.Remedy = c, remedy
@@ -93,7 +85,7 @@ func (p *problem) failure(resp *http.Response) error {
 	switch {
 	case p.has("RATE_LIMIT_EXCEEDED"), p.Status == "RESOURCE_EXHAUSTED", e.Class == ingest.Throttled:
 		if e.RetryAfter == 0 {
-			e.RetryAfter = max(ingest.RetryAfter(resp.Header, answeredAt(resp)), p.retryDelay())
+			e.RetryAfter = max(ingest.RetryAfter(resp.Header, ingest.AnsweredAt(resp)), p.retryDelay())
 		}
 		e.Class = ingest.Throttled
 		return e
@@ -205,15 +197,9 @@ func oneLine(text string, most int) string {
 // words returns what Google says of the problem as a suffix: on one line, and not at length. It is left out if it holds
 // the access token.
 func (p *problem) words(resp *http.Response) string {
-	text := oneLine(p.Message, 200)
-	if resp.Request != nil {
-		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
-		if token != "" && strings.Contains(p.Message, token) {
-			text = ""
-		}
-	}
+	text := ingest.Quote(p.Message, resp)
 	if text == "" {
 		return ""
 	}
-	return fmt.Sprintf(": %q", text)
+	return ": " + text
 }

@@ -160,7 +160,7 @@ func (p *Provider) Revoke(ctx context.Context, client *http.Client, t ingest.Tok
 	}
 	// Of a success no more than the status is documented. A web page is from something on the way.
 	told := json.Unmarshal(text, &answer) == nil
-	switch e := ingest.StatusError(service, resp, answeredAt(resp)); {
+	switch e := ingest.StatusError(service, resp, ingest.AnsweredAt(resp)); {
 	case e == nil && (told && answer.Error == "" || len(text) == 0):
 		return nil
 	case e == nil, e.Status < 500 && !told:

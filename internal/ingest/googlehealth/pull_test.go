@@ -23,7 +23,7 @@ func TestAccounts(t *testing.T) {
 	t.Parallel()
 	const signUp = "sign in to the Google Health app with this Google account, and finish setting it up"
 	for _, tt := range []struct {
-		kind   healthsim.Kind
+		kind   simulate.Kind
 		phase  pull.Phase
 		text   string
 		remedy string
@@ -51,7 +51,7 @@ func TestAccounts(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, rigPlan{start: "2026-11-20T08:03:20Z"})
 			r.connect()
-			r.service.Break(healthsim.Fault{Kind: tt.kind, Person: "ann"})
+			r.service.Break(simulate.Fault{Kind: tt.kind, Path: "ann /v4/"})
 			before := r.service.Requests()
 			r.live(r.now.Now().Add(10 * time.Hour))
 			s := r.state()

@@ -190,25 +190,25 @@ func TestSimulatedFaults(t *testing.T) {
 	r := request("11-01", "11-05")
 	r.Now, r.Sessions = now, true
 	const anyClass ingest.Class = "any" // a cut may come before the first byte arrives, or after
-	for kind, want := range map[healthsim.Kind]ingest.Class{
+	for kind, want := range map[simulate.Kind]ingest.Class{
 		healthsim.Unauthorized: ingest.Auth,
 		healthsim.Forbidden:    ingest.Auth,
 		healthsim.Throttle:     ingest.Throttled,
 		healthsim.ThrottleFor:  ingest.Throttled,
 		healthsim.ServerError:  ingest.Transient,
-		healthsim.HTMLPage:     ingest.Transient,
-		healthsim.HTMLSuccess:  ingest.Transient,
-		healthsim.Truncated:    anyClass,
-		healthsim.Dropped:      "",
-		healthsim.Slow:         "",
+		simulate.HTMLPage:      ingest.Transient,
+		simulate.HTMLSuccess:   ingest.Transient,
+		simulate.Truncated:     anyClass,
+		simulate.Dropped:       "",
+		simulate.Slow:          "",
 	} {
 		for _, path := range []string{"/steps/", "/exercise/", "/pairedDevices", "/settings"} {
 			t.Run(fmt.Sprint(kind, " ", path), func(t *testing.T) {
-				s.service.Break(healthsim.Fault{Kind: kind, Path: path})
+				s.service.Break(simulate.Fault{Kind: kind, Path: path})
 				defer s.service.Clear()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				if kind == healthsim.Slow {
+				if kind == simulate.Slow {
 					time.AfterFunc(20*time.Millisecond, cancel)
 				}
 				var (
@@ -227,7 +227,7 @@ func TestSimulatedFaults(t *testing.T) {
 				switch {
 				case err == nil:
 					t.Fatal("no error")
-				case kind == healthsim.Slow && !errors.Is(err, context.Canceled):
+				case kind == simulate.Slow && !errors.Is(err, context.Canceled):
 					t.Errorf("error %v, want that the context has ended", err)
 				case want == anyClass:
 				case want == "" && errors.As(err, &e), want != "" && (!errors.As(err, &e) || e.Class != want):

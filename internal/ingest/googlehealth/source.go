@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -85,7 +84,7 @@ func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record,
 	q := query(stepsSize, fmt.Sprintf("%s >= %q AND %s < %q",
 		field, instant(r.Window.Start), field, instant(r.Window.End)))
 	var records []walking.Record
-	left := s.leftOut(ctx, "data points", r)
+	left := s.leftOut("data points", r)
 	err := pages(ctx, s.listing(stepsPath, q), "dataPoints", func(p *stepsPoint) error {
 		rec, err := p.record()
 		if err != nil {
@@ -94,17 +93,15 @@ func (s *source) steps(ctx context.Context, r ingest.Request) ([]walking.Record,
 		if !r.Window.Contains(rec.Start) {
 			return nil
 		}
-		if err := ingest.CheckRecord(rec, r.Now); err != nil {
-			left.add(rec.Start, err)
-			return nil
+		if left.Takes(ctx, rec.Start, ingest.CheckRecord(rec, r.Now)) {
+			records = append(records, rec)
 		}
-		records = append(records, rec)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	left.tell()
+	left.Tell(ctx)
 	return lastOfEach(records, func(a, b walking.Record) int {
 		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Duration, b.Duration))
 	}), nil
@@ -118,7 +115,7 @@ func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Ses
 	q := query(exerciseSize, fmt.Sprintf("%s >= %q AND %s < %q",
 		field, first.Format(time.DateOnly), field, last.Format(time.DateOnly)))
 	var sessions []walking.Session
-	left := s.leftOut(ctx, "exercises", r)
+	left := s.leftOut("exercises", r)
 	err := pages(ctx, s.listing(exercisePath, q), "dataPoints", func(p *exercisePoint) error {
 		ses, err := p.session()
 		if err != nil {
@@ -132,21 +129,19 @@ func (s *source) exercises(ctx context.Context, r ingest.Request) ([]walking.Ses
 			// The walk may still be right where its steps are not.
 			ses.Steps, ses.HasSteps = 0, false
 			if ingest.CheckSession(ses, r.Now) == nil {
-				left.add(ses.Start, err)
+				left.Takes(ctx, ses.Start, err)
 				err = nil
 			}
 		}
-		if err != nil {
-			left.add(ses.Start, err)
-			return nil
+		if left.Takes(ctx, ses.Start, err) {
+			sessions = append(sessions, ses)
 		}
-		sessions = append(sessions, ses)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	left.tell()
+	left.Tell(ctx)
 	return lastOfEach(sessions, func(a, b walking.Session) int {
 		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(a.Kind, b.Kind))
 	}), nil
@@ -164,41 +159,13 @@ func lastOfEach[T any](list []T, compare func(a, b T) int) []T {
 	return out
 }
 
-// leftOver counts what is left out of an answer.
-type leftOver struct {
-	log  *slog.Logger
-	ctx  context.Context //nolint:containedctx // for the log, and no longer than the call that it belongs to
-	what string
-	r    ingest.Request
-	n    int
-	late int // of n, what has not begun yet by the clock here
-}
-
-func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
+// leftOut counts what is left out of an answer.
+func (s *source) leftOut(what string, r ingest.Request) *ingest.LeftOut {
 	log := s.p.log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	if log != nil {
+		log = log.With("source", s.p.source)
 	}
-	return &leftOver{log: log.With("source", s.p.source), ctx: ctx, what: what, r: r}
-}
-
-func (l *leftOver) add(start time.Time, reason error) {
-	l.n++
-	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
-		l.late++
-	}
-	l.log.DebugContext(l.ctx, "what Google Health says cannot be", "what", l.what, "err", reason)
-}
-
-func (l *leftOver) tell() {
-	if l.n > 0 {
-		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
-			"from", instant(l.r.Window.Start), "to", instant(l.r.Window.End))
-	}
-	if l.late > 0 {
-		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or else that of the device",
-			"what", l.what, "count", l.late, "now", instant(l.r.Now))
-	}
+	return ingest.NewLeftOut(log, service, what, r)
 }
 
 // query returns the parameters of a question; without a filter if that is "".

@@ -17,7 +17,7 @@ const acceptConsents = "accept all of Polar's mandatory consents at https://acco
 // refusal returns nil if the status of an answer is 2xx, and otherwise what follows from it. It reads the body and
 // does not close it.
 func refusal(resp *http.Response) error {
-	at := answeredAt(resp)
+	at := ingest.AnsweredAt(resp)
 	e := ingest.StatusError(service, resp, at)
 	page := discard(resp)
 	if e == nil {
@@ -53,14 +53,6 @@ func whole(h http.Header) (wait time.Duration) {
 		}
 	}
 	return wait
-}
-
-// answeredAt returns the time on the wall at which an answer was made, as far as it tells.
-func answeredAt(resp *http.Response) time.Time {
-	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		return t
-	}
-	return time.Now()
 }
 
 // discard reads what is left of an answer, up to a bound, so that its connection can be used again. It reports whether

@@ -220,7 +220,7 @@ func TestTravelToldLate(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		kind  polarsim.Kind
+		kind  simulate.Kind
 		class ingest.Class
 		says  string
 	}{
@@ -230,11 +230,11 @@ func TestFaults(t *testing.T) {
 		{polarsim.ThrottleFor, ingest.Throttled, "429"},
 		{polarsim.ServerError, ingest.Transient, "500"},
 		{polarsim.Unavailable, ingest.Transient, "503"},
-		{polarsim.HTMLPage, ingest.Transient, "502"},
-		{polarsim.HTMLSuccess, ingest.Transient, "web page"},
-		{polarsim.Truncated, ingest.Transient, ""},
-		{polarsim.Dropped, ingest.Transient, ""},
-		{polarsim.Slow, ingest.Transient, "no whole answer"},
+		{simulate.HTMLPage, ingest.Transient, "502"},
+		{simulate.HTMLSuccess, ingest.Transient, "web page"},
+		{simulate.Truncated, ingest.Transient, ""},
+		{simulate.Dropped, ingest.Transient, ""},
+		{simulate.Slow, ingest.Transient, "no whole answer"},
 		{polarsim.Null, ingest.Transient, "makes no sense"},
 	} {
 		for _, path := range []string{activitiesPath, exercisesPath} {
@@ -243,7 +243,7 @@ func TestFaults(t *testing.T) {
 				r := connected(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 				r.poll()
 				before, _ := r.stored(walking.Window{Start: at("2026-11-01T00:00:00Z"), End: r.now.Now()})
-				r.service.Break(polarsim.Fault{Kind: test.kind, Path: path, Times: 1})
+				r.service.Break(simulate.Fault{Kind: test.kind, Path: path, Times: 1})
 				r.now.add(4 * time.Hour) // exercises are asked for as well
 				r.poll()
 				s := r.state()
@@ -272,13 +272,13 @@ func TestFaults(t *testing.T) {
 // A day of trouble brings no storm of requests.
 func TestTroubleForADay(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []polarsim.Kind{polarsim.ServerError, polarsim.Forbidden, polarsim.Throttle, polarsim.Dropped} {
+	for _, kind := range []simulate.Kind{polarsim.ServerError, polarsim.Forbidden, polarsim.Throttle, simulate.Dropped} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			r := connected(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 			r.poll()
 			before := r.requests()
-			r.service.Break(polarsim.Fault{Kind: kind})
+			r.service.Break(simulate.Fault{Kind: kind})
 			r.live(r.now.Now().Add(24 * time.Hour))
 			if n := r.requests() - before; n < 2 || n > 60 {
 				t.Errorf("%d requests in a day of trouble", n)
@@ -296,8 +296,8 @@ func TestTroubleForADay(t *testing.T) {
 func TestFaultsAtRandom(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{service: polarsim.Options{Seed: 7}})
-	r.service.BreakAtRandom(0.3, polarsim.Throttle, polarsim.ServerError, polarsim.HTMLPage, polarsim.HTMLSuccess,
-		polarsim.Truncated, polarsim.Dropped, polarsim.Null)
+	r.service.BreakAtRandom(0.3, polarsim.Throttle, polarsim.ServerError, simulate.HTMLPage, simulate.HTMLSuccess,
+		simulate.Truncated, simulate.Dropped, polarsim.Null)
 	for range 3 {
 		r.live(r.now.Now().Add(8 * time.Hour))
 		for range 20 {
@@ -382,17 +382,17 @@ func TestConnecting(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
-		fault polarsim.Fault
+		fault simulate.Fault
 		says  string // "" if it works all the same
 	}{
-		{"code refused", polarsim.Fault{Kind: polarsim.InvalidGrant, Times: 1}, "used already or has expired"},
-		{"token lost", polarsim.Fault{Kind: polarsim.Truncated, Path: tokenPath, Times: 1}, "makes no sense"},
-		{"no token", polarsim.Fault{Kind: polarsim.Dropped, Path: tokenPath, Times: 1}, "no answer when asked for access"},
-		{"registration lost", polarsim.Fault{Kind: polarsim.Dropped, Path: usersPath, Times: 1}, ""},
-		{"registration lost twice", polarsim.Fault{Kind: polarsim.Dropped, Path: usersPath, Times: 2}, "in a few minutes"},
-		{"trouble", polarsim.Fault{Kind: polarsim.ServerError, Path: usersPath, Times: 1}, ""},
-		{"more trouble", polarsim.Fault{Kind: polarsim.ServerError, Path: usersPath, Times: 2}, "in a few minutes"},
-		{"too many", polarsim.Fault{Kind: polarsim.Throttle, Path: usersPath, Times: 2}, "in a few minutes"},
+		{"code refused", simulate.Fault{Kind: polarsim.InvalidGrant, Times: 1}, "used already or has expired"},
+		{"token lost", simulate.Fault{Kind: simulate.Truncated, Path: tokenPath, Times: 1}, "makes no sense"},
+		{"no token", simulate.Fault{Kind: simulate.Dropped, Path: tokenPath, Times: 1}, "no answer when asked for access"},
+		{"registration lost", simulate.Fault{Kind: simulate.Dropped, Path: usersPath, Times: 1}, ""},
+		{"registration lost twice", simulate.Fault{Kind: simulate.Dropped, Path: usersPath, Times: 2}, "in a few minutes"},
+		{"trouble", simulate.Fault{Kind: polarsim.ServerError, Path: usersPath, Times: 1}, ""},
+		{"more trouble", simulate.Fault{Kind: polarsim.ServerError, Path: usersPath, Times: 2}, "in a few minutes"},
+		{"too many", simulate.Fault{Kind: polarsim.Throttle, Path: usersPath, Times: 2}, "in a few minutes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -65,7 +64,7 @@ func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request,
 	}
 	stream := &b.Streams[0]
 	var records []walking.Record
-	left := s.leftOut(ctx, "minutes", r)
+	left := ingest.NewLeftOut(s.p.log, service, "minutes", r)
 	for _, d := range days {
 		if d.date < first || d.date > last {
 			continue
@@ -88,7 +87,7 @@ func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request,
 			d.add(*d.rest)
 		}
 		for _, rec := range d.records {
-			if r.Window.Contains(rec.Start) && left.take(rec.Start, ingest.CheckRecord(rec, r.Now)) {
+			if r.Window.Contains(rec.Start) && left.Takes(ctx, rec.Start, ingest.CheckRecord(rec, r.Now)) {
 				records = append(records, rec)
 			}
 		}
@@ -98,7 +97,7 @@ func (s *source) addDays(ctx context.Context, b *ingest.Batch, r ingest.Request,
 			}
 		}
 	}
-	left.tell()
+	s.tell(ctx, left, "minutes", r)
 	if len(records) > 0 {
 		slices.SortStableFunc(records, func(a, b walking.Record) int {
 			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Duration, b.Duration))
@@ -163,17 +162,17 @@ func (s *source) addSessions(ctx context.Context, b *ingest.Batch, r ingest.Requ
 		return err
 	}
 	var sessions []walking.Session
-	left := s.leftOut(ctx, "exercises", r)
+	left := ingest.NewLeftOut(s.p.log, service, "exercises", r)
 	for i := range told.items {
 		one, err := told.items[i].session(r.Zones)
 		if err != nil {
 			return noSense(err)
 		}
-		if left.take(one.Start, ingest.CheckSession(one, r.Now)) {
+		if left.Takes(ctx, one.Start, ingest.CheckSession(one, r.Now)) {
 			sessions = append(sessions, one)
 		}
 	}
-	left.tell()
+	s.tell(ctx, left, "exercises", r)
 	slices.SortFunc(sessions, func(a, b walking.Session) int {
 		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End), cmp.Compare(a.Kind, b.Kind))
 	})
@@ -278,47 +277,11 @@ func (s *source) list(ctx context.Context, path string, q url.Values, v any, tol
 	return nil
 }
 
-func (s *source) log() *slog.Logger {
-	if s.p.log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return s.p.log
-}
-
-// leftOver counts what is left out of an answer, since it cannot be.
-type leftOver struct {
-	log  *slog.Logger
-	ctx  context.Context //nolint:containedctx // for the log, and no longer than the call that it belongs to
-	what string
-	r    ingest.Request
-	n    int
-	late int // of n, what has not begun yet by the clock here
-}
-
-func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
-	return &leftOver{log: s.log(), ctx: ctx, what: what, r: r}
-}
-
-// take reports whether there is no reason to leave something out that begins at start.
-func (l *leftOver) take(start time.Time, reason error) bool {
-	if reason == nil {
-		return true
-	}
-	l.n++
-	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
-		l.late++
-	}
-	l.log.DebugContext(l.ctx, "what Polar says cannot be", "what", l.what, "err", reason)
-	return false
-}
-
-func (l *leftOver) tell() {
-	if l.n > 0 {
-		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
-			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
-	}
-	if l.late > 0 {
-		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or tell the config where the "+
-			"person is, since Polar says no time zone", "what", l.what, "count", l.late, "now", l.r.Now.UTC().Format(time.RFC3339))
+// tell logs what was left out of an answer.
+func (s *source) tell(ctx context.Context, left *ingest.LeftOut, what string, r ingest.Request) {
+	left.TellCount(ctx)
+	if late := left.Late(); late > 0 && s.p.log != nil {
+		s.p.log.WarnContext(ctx, "some of it lies in the future: set the clock of this machine, or tell the config where the "+
+			"person is, since Polar says no time zone", "what", what, "count", late, "now", r.Now.UTC().Format(time.RFC3339))
 	}
 }

@@ -22,12 +22,12 @@ func TestFaults(t *testing.T) {
 	r.poll()
 	r.backfill()
 	turn := 0
-	for kind, want := range map[withingssim.Kind]ingest.Class{
+	for kind, want := range map[simulate.Kind]ingest.Class{
 		withingssim.Unauthorized: ingest.Transient, withingssim.Forbidden: ingest.Auth, withingssim.Throttle: ingest.Throttled,
 		withingssim.ThrottleFor: ingest.Throttled, withingssim.InvalidParams: ingest.Permanent, withingssim.TimedOut: ingest.Transient,
 		withingssim.BadState: ingest.Transient, withingssim.Trouble: ingest.Transient, withingssim.ServerError: ingest.Transient,
-		withingssim.HTMLPage: ingest.Transient, withingssim.HTMLSuccess: ingest.Transient, withingssim.Truncated: ingest.Transient,
-		withingssim.Slow: ingest.Transient, withingssim.Dropped: ingest.Transient, withingssim.NoBody: ingest.Transient,
+		simulate.HTMLPage: ingest.Transient, simulate.HTMLSuccess: ingest.Transient, simulate.Truncated: ingest.Transient,
+		simulate.Slow: ingest.Transient, simulate.Dropped: ingest.Transient, withingssim.NoBody: ingest.Transient,
 	} {
 		paths := []string{"getdevice", "getactivity", "getintradayactivity", "getworkouts", "/v2/oauth2"}
 		if os.Getenv("WALKD_SOAK") == "" {
@@ -37,7 +37,7 @@ func TestFaults(t *testing.T) {
 		for _, path := range paths {
 			r.now.add(3*time.Hour + 10*time.Minute) // the token ends, and workouts are due
 			steps, sessions := r.stored()
-			r.service.Break(withingssim.Fault{Kind: kind, Path: path})
+			r.service.Break(simulate.Fault{Kind: kind, Path: path})
 			asked := sum(r.service.Requests())
 			r.poll()
 			name := fmt.Sprint(kind, " at ", path)
@@ -93,8 +93,8 @@ func TestRandomFaults(t *testing.T) {
 	r.person.Late(late, at("2026-11-22T13:00:00Z"))
 	r.connect()
 	for d := range 2 {
-		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, withingssim.HTMLPage,
-			withingssim.HTMLSuccess, withingssim.Truncated, withingssim.Dropped, withingssim.Trouble, withingssim.BadState)
+		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, simulate.HTMLPage,
+			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.Trouble, withingssim.BadState)
 		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
 		r.live(morning.Add(7 * time.Hour))
 		r.person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})

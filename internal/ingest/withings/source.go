@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -80,7 +79,7 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 	if err != nil {
 		return ingest.Batch{}, err
 	}
-	left := s.leftOut(ctx, "minutes", r)
+	left := ingest.NewLeftOut(s.p.log, service, "minutes", r)
 	streams := [2]walking.Stream{}
 	records := [2][]walking.Record{}
 	for i, origin := range []string{"", "apps"} {
@@ -91,8 +90,7 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 	}
 	streams[1].Device = walking.UnknownDevice
 	for _, m := range append(minutes, totals(minutes, d.days, r)...) {
-		if err := ingest.CheckRecord(m.Record, r.Now); err != nil {
-			left.add(m.Start, err)
+		if !left.Takes(ctx, m.Start, ingest.CheckRecord(m.Record, r.Now)) {
 			continue
 		}
 		i := 0
@@ -105,7 +103,7 @@ func (s *source) Fetch(ctx context.Context, r ingest.Request) (ingest.Batch, err
 			streams[i].SyncedThrough = end
 		}
 	}
-	left.tell()
+	left.Tell(ctx)
 	var b ingest.Batch
 	for i, st := range streams {
 		cover := ingest.Cover{StreamKey: st.StreamKey, Window: r.Window, Part: ingest.RecordsOnly}
@@ -143,7 +141,7 @@ func whole(days map[walking.Day]daily, r ingest.Request) []ingest.Total {
 
 // sessions returns the workouts that start in the window, in order, each once.
 func (s *source) sessions(ctx context.Context, r ingest.Request, workouts []walking.Session) []walking.StreamSession {
-	left := s.leftOut(ctx, "workouts", r)
+	left := ingest.NewLeftOut(s.p.log, service, "workouts", r)
 	type id struct {
 		start, end int64
 		kind       walking.Kind
@@ -154,14 +152,12 @@ func (s *source) sessions(ctx context.Context, r ingest.Request, workouts []walk
 			continue
 		}
 		w, reason, ok := checked(w, r.Now)
-		if reason != nil {
-			left.add(w.Start, reason)
-		}
+		left.Takes(ctx, w.Start, reason) // its steps alone, if ok
 		if ok {
 			found[id{w.Start.Unix(), w.End.Unix(), w.Kind}] = w // pages overlap if something comes in between
 		}
 	}
-	left.tell()
+	left.Tell(ctx)
 	var out []walking.StreamSession
 	for _, w := range found {
 		out = append(out, walking.StreamSession{StreamKey: walking.StreamKey{Source: s.p.source}, Session: w})
@@ -657,41 +653,4 @@ func (p *Provider) postOnce(
 		secrets = append(secrets, strings.TrimPrefix(resp.Request.Header.Get("Authorization"), "Bearer "))
 	}
 	return e.Body, e.refusal(secrets...), nil
-}
-
-// leftOver counts what is left out of an answer.
-type leftOver struct {
-	log  *slog.Logger
-	ctx  context.Context //nolint:containedctx // for the log, and no longer than the call that it belongs to
-	what string
-	r    ingest.Request
-	n    int
-	late int // of n, what has not begun yet by the clock here
-}
-
-func (s *source) leftOut(ctx context.Context, what string, r ingest.Request) *leftOver {
-	log := s.p.log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &leftOver{log: log, ctx: ctx, what: what, r: r}
-}
-
-func (l *leftOver) add(start time.Time, reason error) {
-	l.n++
-	if start.After(l.r.Now.Add(ingest.ClockTolerance)) {
-		l.late++
-	}
-	l.log.DebugContext(l.ctx, "what Withings says cannot be", "what", l.what, "err", reason)
-}
-
-func (l *leftOver) tell() {
-	if l.n > 0 {
-		l.log.WarnContext(l.ctx, "left out what cannot be", "what", l.what, "count", l.n,
-			"from", l.r.Window.Start.UTC().Format(time.RFC3339), "to", l.r.Window.End.UTC().Format(time.RFC3339))
-	}
-	if l.late > 0 {
-		l.log.WarnContext(l.ctx, "some of it lies in the future: set the clock of this machine, or else that of the device",
-			"what", l.what, "count", l.late, "now", l.r.Now.UTC().Format(time.RFC3339))
-	}
 }

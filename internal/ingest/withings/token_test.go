@@ -13,6 +13,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/withingssim"
 	"github.com/walkd/walkd/internal/store"
 )
@@ -34,12 +35,12 @@ func TestConnectWrongly(t *testing.T) {
 	r.service.SetConsent("nobody")
 	try(0, "you refused Withings the consent")
 	r.service.SetConsent("ann")
-	for kind, want := range map[withingssim.Kind]string{
-		withingssim.Throttle: "too many requests", withingssim.ServerError: "500", withingssim.HTMLPage: "502",
-		withingssim.HTMLSuccess: "web page", withingssim.Truncated: "broke off", withingssim.Dropped: "no answer",
+	for kind, want := range map[simulate.Kind]string{
+		withingssim.Throttle: "too many requests", withingssim.ServerError: "500", simulate.HTMLPage: "502",
+		simulate.HTMLSuccess: "web page", simulate.Truncated: "broke off", simulate.Dropped: "no answer",
 		withingssim.TimedOut: "took too long", withingssim.Trouble: "cannot answer now",
 	} {
-		r.service.Break(withingssim.Fault{Kind: kind, Path: "/v2/oauth2"})
+		r.service.Break(simulate.Fault{Kind: kind, Path: "/v2/oauth2"})
 		try(0, want)
 		r.service.Clear()
 	}
@@ -153,7 +154,7 @@ func TestEarlyEnd(t *testing.T) {
 			r.poll()
 			r.backfill()
 			r.now.set(r.state().Next)
-			r.service.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
+			r.service.Break(simulate.Fault{Kind: withingssim.ExpireTokens})
 			before := r.service.Requests()
 			r.poll()
 			if s := r.state(); s.Phase != pull.OK || !s.Success.After(at(noon)) {

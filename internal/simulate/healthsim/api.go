@@ -3,7 +3,6 @@ package healthsim
 import (
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -20,22 +19,14 @@ import (
 
 type object = map[string]any
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
-}
+func writeJSON(w http.ResponseWriter, v any) { simulate.WriteJSON(w, http.StatusOK, v) }
 
-// page answers with a page for people, as proxies and unknown paths do.
 func page(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=en><title>Error</title><p>%s</p></html>\n", text)
+	simulate.WritePage(w, status, "Error", text)
 }
 
 func oauthError(w http.ResponseWriter, status int, code, description string) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object{"error": code, "error_description": description})
+	simulate.WriteJSON(w, status, object{"error": code, "error_description": description})
 }
 
 const (
@@ -51,9 +42,7 @@ func apiError(w http.ResponseWriter, status int, code, message string, details .
 	if len(details) > 0 {
 		e["details"] = details
 	}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object{"error": e})
+	simulate.WriteJSON(w, status, object{"error": e})
 }
 
 func errorInfo(reason, domain string, metadata object) object {

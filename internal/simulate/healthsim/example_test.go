@@ -35,7 +35,7 @@ func Example() {
 	defer service.Close()
 
 	ann.NoSync(walking.Window{Start: now, End: now.Add(72 * time.Hour)})
-	s.Break(healthsim.Fault{Kind: healthsim.ThrottleFor, Times: 1})
+	s.Break(simulate.Fault{Kind: healthsim.ThrottleFor, Times: 1})
 
 	resp, err := http.PostForm(service.URL+"/token", url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {s.Grant("ann", healthsim.ScopeActivity)}, // or consent in a browser

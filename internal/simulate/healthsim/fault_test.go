@@ -22,7 +22,7 @@ import (
 func TestFaults(t *testing.T) {
 	const path = dataTypes + "steps/dataPoints:reconcile?pageSize=50"
 	for _, tt := range []struct {
-		kind   healthsim.Kind
+		kind   simulate.Kind
 		status int
 		retry  string
 		page   bool
@@ -40,13 +40,13 @@ func TestFaults(t *testing.T) {
 		{healthsim.ThrottleFor, 429, "7", false, "RESOURCE_EXHAUSTED"},
 		{healthsim.ServerError, 500, "", false, "INTERNAL"},
 		{healthsim.Unavailable, 503, "9", false, "UNAVAILABLE"},
-		{healthsim.HTMLPage, 502, "", true, "502"},
-		{healthsim.HTMLSuccess, 200, "", true, "Sign in"},
+		{simulate.HTMLPage, 502, "", true, "502"},
+		{simulate.HTMLSuccess, 200, "", true, "Sign in"},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
 			s := start(t, nil)
 			good := s.get(path).body
-			s.Break(healthsim.Fault{Kind: tt.kind, Times: 2})
+			s.Break(simulate.Fault{Kind: tt.kind, Times: 2})
 			if r := s.ask(s.refresh); r.status != 200 {
 				t.Errorf("another path: %d", r.status)
 			}
@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 			if r := s.get(path); r.body != good {
 				t.Errorf("after two times: %d %.200s", r.status, r.body)
 			}
-			s.Break(healthsim.Fault{Kind: tt.kind, Path: "/settings"})
+			s.Break(simulate.Fault{Kind: tt.kind, Path: "/settings"})
 			if r := s.get(path); r.body != good {
 				t.Errorf("a fault of another path: %d", r.status)
 			}
@@ -86,7 +86,7 @@ func TestFaultsOfAPerson(t *testing.T) {
 	s := start(t, nil)
 	s.Add(newPerson(t, simulate.Plan{Name: "ben", Life: volunteer(t), Home: time.UTC}))
 	bens := s.ask(s.Grant("ben", scopeSteps)).at(t, "access_token")
-	s.Break(healthsim.Fault{Kind: healthsim.NotLinked, Person: "ann"})
+	s.Break(simulate.Fault{Kind: healthsim.NotLinked, Path: "ann /v4/"})
 	for range 2 {
 		for path, want := range map[string]int{"/v4/users/me/settings": 400, "/v4/users/me/identity": 400} {
 			if r := s.get(path); r.status != want {
@@ -107,7 +107,7 @@ func TestParallel(t *testing.T) {
 	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.Parallel = 1 })
 	s.Add(newPerson(t, simulate.Plan{Name: "ben", Life: volunteer(t), Home: time.UTC}))
 	bens := s.ask(s.Grant("ben", scopeSteps)).at(t, "access_token")
-	s.Break(healthsim.Fault{Kind: healthsim.Slow, Path: "/settings"})
+	s.Break(simulate.Fault{Kind: simulate.Slow, Path: "/settings"})
 	ctx, end := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -150,13 +150,13 @@ func TestLostAnswers(t *testing.T) {
 	s := start(t, nil)
 	good := s.get(path).body
 
-	s.Break(healthsim.Fault{Kind: healthsim.Truncated, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Truncated, Times: 1})
 	r := s.get(path)
 	if r.status != 200 || !errors.Is(r.err, io.ErrUnexpectedEOF) || !strings.HasPrefix(good, r.body) ||
 		r.body == good || r.body == "" {
 		t.Errorf("truncated: %d, %d of %d bytes, %v", r.status, len(r.body), len(good), r.err)
 	}
-	s.Break(healthsim.Fault{Kind: healthsim.Dropped, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Dropped, Times: 1})
 	if r, err := s.send(http.MethodGet, path, s.token, "", ""); err == nil {
 		t.Errorf("dropped: %d", r.status)
 	}
@@ -167,8 +167,8 @@ func TestLostAnswers(t *testing.T) {
 
 func TestSlowEndsWithItsClient(t *testing.T) {
 	s := start(t, nil)
-	s.Break(healthsim.Fault{Kind: healthsim.Slow})
-	s.Break(healthsim.Fault{Kind: healthsim.Slow, Path: "/token"})
+	s.Break(simulate.Fault{Kind: simulate.Slow})
+	s.Break(simulate.Fault{Kind: simulate.Slow, Path: "/token"})
 	for _, path := range []string{"/v4/users/me/identity", "/token"} {
 		client := &http.Client{Timeout: 20 * time.Millisecond}
 		req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(refresh(s.refresh).Encode()))
@@ -190,17 +190,17 @@ func TestFaultsOfTokens(t *testing.T) {
 	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.Rotate = true })
 	identity := func() int { return s.get("/v4/users/me/identity").status }
 
-	s.Break(healthsim.Fault{Kind: healthsim.ExpireTokens})
+	s.Break(simulate.Fault{Kind: healthsim.ExpireTokens})
 	if got := []int{identity(), identity()}; !cmp.Equal(got, []int{401, 401}) {
 		t.Errorf("an expired token: %v, want it dead", got)
 	}
-	s.Break(healthsim.Fault{Kind: healthsim.InvalidGrant, Times: 1})
+	s.Break(simulate.Fault{Kind: healthsim.InvalidGrant, Times: 1})
 	if r := s.ask(s.refresh); r.status != 400 || r.at(t, "error") != "invalid_grant" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	// The service has done its part when the answer is lost, and lets the old token count.
-	for _, kind := range []healthsim.Kind{healthsim.Dropped, healthsim.Truncated} {
-		s.Break(healthsim.Fault{Kind: kind, Path: "/token", Times: 1})
+	for _, kind := range []simulate.Kind{simulate.Dropped, simulate.Truncated} {
+		s.Break(simulate.Fault{Kind: kind, Path: "/token", Times: 1})
 		before := len(s.Secrets())
 		if r, err := s.send(http.MethodPost, "/token", "", "application/x-www-form-urlencoded",
 			refresh(s.refresh).Encode()); err == nil && r.err == nil {
@@ -220,7 +220,7 @@ func TestFaultsOfTokens(t *testing.T) {
 	}
 	// A code is used up as well.
 	code := s.code(authQuery())
-	s.Break(healthsim.Fault{Kind: healthsim.Dropped, Path: "/token", Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Dropped, Path: "/token", Times: 1})
 	if _, err := s.send(http.MethodPost, "/token", "", "application/x-www-form-urlencoded", exchange(code).Encode()); err == nil {
 		t.Error("the answer is there")
 	}
@@ -231,7 +231,7 @@ func TestFaultsOfTokens(t *testing.T) {
 
 func TestFaultOfTheFirstPage(t *testing.T) {
 	s := start(t, nil)
-	s.Break(healthsim.Fault{Kind: healthsim.EmptyPage, Times: 1})
+	s.Break(simulate.Fault{Kind: healthsim.EmptyPage, Times: 1})
 	points, next := s.list("steps/dataPoints:reconcile", url.Values{})
 	if len(points) != 0 || next == "" {
 		t.Fatalf("%d points, token %q", len(points), next)
@@ -241,7 +241,7 @@ func TestFaultOfTheFirstPage(t *testing.T) {
 	if diff := cmp.Diff(want, points); diff != "" || len(want) == 0 {
 		t.Errorf("the second page is not the whole first:\n%.300s", diff)
 	}
-	s.Break(healthsim.Fault{Kind: healthsim.EmptyPage, Times: 1})
+	s.Break(simulate.Fault{Kind: healthsim.EmptyPage, Times: 1})
 	if r := s.must(http.MethodGet, dataTypes+"steps/dataPoints", "", "", ""); r.status != 401 {
 		t.Errorf("without a token: %d", r.status)
 	}
@@ -287,7 +287,7 @@ func TestLimit(t *testing.T) {
 	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.PerMinute = 5 })
 	s.Add(newPerson(t, simulate.Plan{Name: "ben", Life: volunteer(t), Home: time.UTC}))
 	status := func() int { return s.get("/v4/users/me/identity").status }
-	s.Break(healthsim.Fault{Kind: healthsim.ServerError, Times: 2}) // these count as well
+	s.Break(simulate.Fault{Kind: healthsim.ServerError, Times: 2}) // these count as well
 	for range 4 {
 		status()
 	}
@@ -324,7 +324,7 @@ func TestLimit(t *testing.T) {
 func TestRequestsAreCounted(t *testing.T) {
 	s := start(t, nil)
 	s.get("/v4/users/me/identity")
-	s.Break(healthsim.Fault{Kind: healthsim.ServerError, Times: 1})
+	s.Break(simulate.Fault{Kind: healthsim.ServerError, Times: 1})
 	s.get("/v4/users/me/identity")
 	s.get(dataTypes + "steps/dataPoints:reconcile?pageSize=1")
 	s.must(http.MethodGet, "/v4/users/me/settings", "", "", "")
@@ -342,7 +342,7 @@ func TestRequestsAreCounted(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	s := start(t, func(o *healthsim.Options, _ *simulate.Plan) { o.PerMinute, o.Rotate = 1000, true })
-	s.BreakAtRandom(0.1, healthsim.ServerError, healthsim.Truncated)
+	s.BreakAtRandom(0.1, healthsim.ServerError, simulate.Truncated)
 	now := s.domain.Now()
 	const path = dataTypes + "steps/dataPoints"
 	form, day := refresh(s.refresh).Encode(), civil("steps", "2026-11-18", "2026-11-19")
@@ -362,7 +362,7 @@ func TestManyAtOnce(t *testing.T) {
 				}
 				s.person.Correct(now.Add(-time.Duration(n)*time.Hour), i)
 				s.person.Late(walking.Window{Start: now.Add(-time.Hour), End: now}, now)
-				s.Break(healthsim.Fault{Kind: healthsim.Unauthorized, Path: "/settings"})
+				s.Break(simulate.Fault{Kind: healthsim.Unauthorized, Path: "/settings"})
 				s.Requests()
 				s.Secrets()
 				s.Peak()

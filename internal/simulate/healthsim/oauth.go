@@ -3,14 +3,14 @@ package healthsim
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
-	"html"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/walkd/walkd/internal/simulate"
 )
 
 // serveConsent is the page where a person consents. It comes back to the redirect URL with a code, or a refusal.
@@ -44,14 +44,12 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	person := o.Consent
 	if person == "" {
 		if r.Method == http.MethodGet {
-			s.consentPage(w, r)
+			simulate.WriteConsent(w, "Google Health", q.Get("scope"), s.People())
 			return
 		}
 		person = r.FormValue("person")
 	}
-	s.mu.Lock()
-	_, known := s.people[person]
-	s.mu.Unlock()
+	known := s.Person(person) != nil
 	if o.Granted != nil {
 		scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(o.Granted, s) })
 	}
@@ -67,11 +65,7 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 		}, q.Get("prompt") == "consent"))
 		answer.Set("scope", strings.Join(scopes, " "))
 	}
-	sep := "?"
-	if strings.Contains(redirect, "?") {
-		sep = "&"
-	}
-	http.Redirect(w, r, redirect+sep+answer.Encode(), http.StatusFound)
+	simulate.Redirect(w, r, redirect, answer)
 }
 
 // withGranted returns scopes and those that a person has granted before.
@@ -100,23 +94,9 @@ func (s *Service) newCode(c *code, asked bool) string {
 			c.offline = false
 		}
 	}
-	text := s.secret("4/")
+	text := s.NewSecret("4/")
 	s.codes[text] = c
 	return text
-}
-
-func (s *Service) consentPage(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var people strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(s.people)) {
-		fmt.Fprintf(&people, "<option>%s</option>", html.EscapeString(name))
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!doctype html><title>Simulated Google Health</title><h1>Simulated Google Health</h1>"+
-		"<p>An application wants to read: %s</p><form method=\"post\"><select name=\"person\">%s</select> "+
-		"<button>Allow</button> <button name=\"refuse\" value=\"1\">Refuse</button></form>\n",
-		html.EscapeString(r.URL.Query().Get("scope")), people.String())
 }
 
 func (s *Service) newGrant(person string, scopes []string) *grant {
@@ -131,7 +111,7 @@ func (s *Service) newGrant(person string, scopes []string) *grant {
 }
 
 func (s *Service) newRefresh(g *grant) string {
-	text := s.secret("1//")
+	text := s.NewSecret("1//")
 	g.refresh = append(g.refresh, text)
 	s.grants[text] = g
 	return text
@@ -196,7 +176,7 @@ func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	g := a.grant
 	a.person, a.scopes, a.expires = g.person, g.scopes, now.Add(tokenLife)
-	text := s.secret("ya29.")
+	text := s.NewSecret("ya29.")
 	s.access[text] = a
 	out := object{
 		"access_token": text, "token_type": "Bearer", "expires_in": int(tokenLife / time.Second),
@@ -218,8 +198,8 @@ func (s *Service) exchange(f url.Values) (*access, string, *oauthProblem) {
 		return nil, "", &oauthProblem{http.StatusBadRequest, "invalid_grant", why}
 	}
 	verifier := f.Get("code_verifier")
-	if verifier != "" && !slices.Contains(s.secrets, verifier) {
-		s.secrets = append(s.secrets, verifier)
+	if verifier != "" && !slices.Contains(s.Secrets(), verifier) {
+		s.Keep(verifier)
 	}
 	c := s.codes[f.Get("code")]
 	switch {

@@ -1,17 +1,12 @@
 package healthsim
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -70,22 +65,17 @@ const (
 
 // A Service is the simulated Google Health. It is an http.Handler.
 type Service struct {
+	*simulate.Ledger
+	*simulate.Faults
 	o   Options
 	mux *http.ServeMux
 
 	mu      sync.Mutex
-	people  map[string]*simulate.Person
 	codes   map[string]*code
 	access  map[string]*access
-	grants  map[string]*grant // by refresh token
-	secrets []string
-	faults  []*Fault
-	random  *mathrand.Rand
-	chance  float64
-	kinds   []Kind
+	grants  map[string]*grant   // by refresh token
 	pruned  time.Time           // when the access tokens that have ended were dropped
 	recent  map[string][]ask    // by person, of the last minute
-	counts  map[string]int      // requests by person and path
 	peak    int                 // most requests of one person in a minute
 	serving map[string]int      // requests by person, at this moment
 	paired  map[string][]Device // by person, besides a scale and the watch that counts
@@ -127,10 +117,11 @@ func New(o Options) *Service {
 		o.PerMinute = 300
 	}
 	s := &Service{
-		o: o, mux: http.NewServeMux(), people: map[string]*simulate.Person{}, codes: map[string]*code{}, access: map[string]*access{},
-		grants: map[string]*grant{}, secrets: []string{o.ClientSecret}, recent: map[string][]ask{}, counts: map[string]int{},
-		random: mathrand.New(mathrand.NewPCG(o.Seed, 1)), serving: map[string]int{}, paired: map[string][]Device{},
+		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed, 1), o: o, mux: http.NewServeMux(), codes: map[string]*code{},
+		access: map[string]*access{}, grants: map[string]*grant{}, recent: map[string][]ask{}, serving: map[string]int{},
+		paired: map[string][]Device{},
 	}
+	s.Keep(o.ClientSecret)
 	s.mux.HandleFunc("GET /o/oauth2/v2/auth", s.serveConsent)
 	s.mux.HandleFunc("POST /o/oauth2/v2/auth", s.serveConsent)
 	s.mux.HandleFunc("POST /token", s.serveToken)
@@ -144,13 +135,6 @@ func New(o Options) *Service {
 	s.mux.HandleFunc("POST /v4/users/{user}/dataTypes/{type}/dataPoints:dailyRollUp", s.api(ScopeActivity, s.serveDays))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { notFound(w) })
 	return s
-}
-
-// Add lets the service know a person.
-func (s *Service) Add(p *simulate.Person) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.people[p.Name()] = p
 }
 
 // SetConsent names the person who consents from now on.
@@ -214,21 +198,6 @@ func (s *Service) grantsOf(person string) map[*grant]bool {
 	return out
 }
 
-// Secrets returns everything that must never be shown: the client secret, all codes and tokens given out, and the
-// verifiers of codes.
-func (s *Service) Secrets() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.secrets)
-}
-
-// Requests returns how many requests were made, by "person path"; the person is "" where none is known.
-func (s *Service) Requests() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.counts)
-}
-
 // Peak returns the most requests to the API that one person has made in any 60 seconds on the wall, those refused for
 // their number included.
 func (s *Service) Peak() int {
@@ -244,99 +213,48 @@ func (s *Service) Grant(person string, scopes ...string) (refresh string) {
 	return s.newRefresh(s.newGrant(person, scopes))
 }
 
-// A Kind is a way in which a Service fails.
-type Kind string
-
-// The kinds of fault. Those that lose an answer do so after all was done that was asked for.
+// Ways in which a Service fails, besides those that every service has.
 const (
-	ExpireTokens Kind = "expire-tokens" // all access tokens end, once
-	InvalidGrant Kind = "invalid-grant" // the refresh token is refused
-	Unauthorized Kind = "401"
-	Expired      Kind = "401 with details"
-	Forbidden    Kind = "403"            // the consent has lost its effect; LoseConsent tells what mends it
-	Disabled     Kind = "not enabled"    // the API, in the application's project
-	NotLinked    Kind = "not linked"     // the person has no account with the service
-	NoProfile    Kind = "no profile"     // the person has one, and has not set it up
-	Legacy       Kind = "legacy account" // the person's account is still one of Fitbit's own
-	NotFound     Kind = "404"            // a page of HTML, as of all paths that nobody knows
-	Throttle     Kind = "429"            // without Retry-After
-	ThrottleFor  Kind = "429 for a time" // with Retry-After: 7
-	ServerError  Kind = "500"
-	Unavailable  Kind = "503"      // with Retry-After: 9
-	HTMLPage     Kind = "html"     // an error page with status 502
-	HTMLSuccess  Kind = "html 200" // a login page of some network
-	Truncated    Kind = "truncated"
-	Slow         Kind = "slow"       // nothing comes until the client gives up
-	Dropped      Kind = "dropped"    // the connection ends without an answer
-	EmptyPage    Kind = "empty page" // a listing begins with an empty page that has a next one
+	ExpireTokens simulate.Kind = "expire-tokens" // all access tokens end, once
+	InvalidGrant simulate.Kind = "invalid-grant" // the refresh token is refused
+	Unauthorized simulate.Kind = "401"
+	Expired      simulate.Kind = "401 with details"
+	Forbidden    simulate.Kind = "403"            // the consent has lost its effect; LoseConsent tells what mends it
+	Disabled     simulate.Kind = "not enabled"    // the API, in the application's project
+	NotLinked    simulate.Kind = "not linked"     // the person has no account with the service
+	NoProfile    simulate.Kind = "no profile"     // the person has one, and has not set it up
+	Legacy       simulate.Kind = "legacy account" // the person's account is still one of Fitbit's own
+	NotFound     simulate.Kind = "404"            // a page of HTML, as of all paths that nobody knows
+	Throttle     simulate.Kind = "429"            // without Retry-After
+	ThrottleFor  simulate.Kind = "429 for a time" // with Retry-After: 7
+	ServerError  simulate.Kind = "500"
+	Unavailable  simulate.Kind = "503"        // with Retry-After: 9
+	EmptyPage    simulate.Kind = "empty page" // a listing begins with an empty page that has a next one
 )
 
-// A Fault makes requests fail.
-type Fault struct {
-	Kind Kind
-	// Path is a part of the paths that it is for; "" for all of the API. Faults of the token endpoint have to name it.
-	Path string
-	// Person is whose requests to the API it is for; everybody's if "". That is how an account is in one of the states of
-	// which Google tells with every answer, such as NotLinked.
-	Person string
-	// Times is how often; until Clear if zero.
-	Times int
-	left  int
-}
-
-// Break switches a fault on.
-func (s *Service) Break(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.Kind == ExpireTokens {
+// Break switches a fault on. What requests ask for is "person path", so that a Path like "ann /v4/" is for one person: that
+// is how an account is in one of the states of which Google tells with every answer, such as NotLinked.
+func (s *Service) Break(f simulate.Fault) {
+	switch {
+	case f.Kind == ExpireTokens:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, a := range s.access {
 			a.expires = time.Time{}
 		}
 		return
-	}
-	if f.Kind == InvalidGrant && f.Path == "" {
+	case f.Kind == InvalidGrant && f.Path == "":
 		f.Path = "/token"
 	}
-	f.left = f.Times
-	s.faults = append(s.faults, &f)
+	s.Faults.Break(f)
 }
 
-// Clear switches all faults off.
-func (s *Service) Clear() {
+// asker returns who asks, by the access token; "" if that is nobody's.
+func (s *Service) asker(r *http.Request) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults, s.chance = nil, 0
-}
-
-// BreakAtRandom lets requests to the API fail with a probability, each in one of kinds.
-func (s *Service) BreakAtRandom(chance float64, kinds ...Kind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chance, s.kinds = chance, kinds
-}
-
-// fault returns how a request is to fail; "" if it is not.
-func (s *Service) fault(r *http.Request) Kind {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	path, api := r.URL.Path, strings.HasPrefix(r.URL.Path, "/v4/")
-	person := ""
-	if a := s.access[bearer(r)]; a != nil {
-		person = a.person
-	}
-	for i, f := range s.faults {
-		if f.Path == "" && !api || !strings.Contains(path, f.Path) || f.Person != "" && f.Person != person {
-			continue
-		}
-		if f.Times > 0 {
-			if f.left--; f.left == 0 {
-				s.faults = slices.Delete(s.faults, i, i+1)
-			}
-		}
-		return f.Kind
-	}
-	if api && s.chance > 0 && s.random.Float64() < s.chance {
-		return s.kinds[s.random.IntN(len(s.kinds))]
+	if a := s.access[simulate.Bearer(r)]; a != nil {
+		return a.person
 	}
 	return ""
 }
@@ -353,7 +271,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		internalError(w)
 		return
 	}
-	switch kind := s.fault(r); kind {
+	kind := s.Next(s.asker(r)+" "+r.URL.Path, strings.HasPrefix(r.URL.Path, "/v4/"))
+	if simulate.Spoil(kind, w, r, s.mux) {
+		return
+	}
+	switch kind {
 	case InvalidGrant:
 		oauthError(w, http.StatusBadRequest, "invalid_grant", "Token has been expired or revoked.")
 	case Unauthorized:
@@ -383,12 +305,6 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Unavailable:
 		w.Header().Set("Retry-After", "9")
 		apiError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "The service is currently unavailable.")
-	case HTMLPage:
-		page(w, http.StatusBadGateway, "502. That’s an error.")
-	case HTMLSuccess:
-		page(w, http.StatusOK, "Sign in to this network")
-	case Truncated, Dropped, Slow:
-		s.lose(w, r, kind)
 	case EmptyPage:
 		s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), emptyPage{}, true)))
 	default:
@@ -399,42 +315,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // emptyPage is the key of a context that has the fault.
 type emptyPage struct{}
 
-// lose does what is asked for, and loses the answer or its second half.
-func (s *Service) lose(w http.ResponseWriter, r *http.Request, kind Kind) {
-	a := &answer{header: http.Header{}, status: http.StatusOK}
-	s.mux.ServeHTTP(a, r)
-	switch kind {
-	case Slow:
-		_, _ = io.Copy(io.Discard, r.Body) // until it is read nobody sees that the client has gone
-		<-r.Context().Done()
-		return
-	case Truncated:
-		maps.Copy(w.Header(), a.header)
-		w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
-		w.WriteHeader(a.status)
-		_, _ = w.Write(a.body.Bytes()[:a.body.Len()/2]) // a client that has gone has lost it as well
-		_ = http.NewResponseController(w).Flush()
-	}
-	panic(http.ErrAbortHandler)
-}
-
-// An answer is one that is not sent.
-type answer struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
-func (a *answer) WriteHeader(status int)      { a.status = status }
-
 // enter notes that a request to the API is being served until leave is called. busy reports whether it is one too many
 // of the person at this moment.
 func (s *Service) enter(r *http.Request) (leave func(), busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.access[bearer(r)]
+	a := s.access[simulate.Bearer(r)]
 	if a == nil || s.o.Parallel == 0 || !strings.HasPrefix(r.URL.Path, "/v4/") {
 		return func() {}, false
 	}
@@ -454,12 +340,12 @@ func (s *Service) count(r *http.Request) (tooMany bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.access[bearer(r)]
+	a := s.access[simulate.Bearer(r)]
 	if !api || a == nil {
-		s.counts[" "+r.URL.Path]++
+		s.Count("", r.URL.Path)
 		return false
 	}
-	s.counts[a.person+" "+r.URL.Path]++
+	s.Count(a.person, r.URL.Path)
 	now := s.o.Wall()
 	recent := slices.DeleteFunc(s.recent[a.person], func(a ask) bool {
 		return now.Sub(a.at) >= time.Minute || now.Before(a.at)
@@ -476,18 +362,6 @@ func (s *Service) count(r *http.Request) (tooMany bool) {
 	return tooMany
 }
 
-func bearer(r *http.Request) string {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return token
-}
-
-// secret returns a new random one, and remembers it.
-func (s *Service) secret(prefix string) string {
-	text := prefix + rand.Text()
-	s.secrets = append(s.secrets, text)
-	return text
-}
-
 // api guards a method: a token with the scope, of the person that it is about, and no parameters but those it takes.
 func (s *Service) api(
 	scope string, serve func(http.ResponseWriter, *http.Request, *simulate.Person), parameters ...string,
@@ -495,7 +369,7 @@ func (s *Service) api(
 	// Some of those that every method has. They make no difference here.
 	parameters = append(parameters, "alt", "fields", "key", "prettyPrint", "quotaUser")
 	return func(w http.ResponseWriter, r *http.Request) {
-		person, scopes, lost := s.authenticate(bearer(r))
+		person, scopes, lost := s.authenticate(simulate.Bearer(r))
 		if person == nil {
 			if r.Header.Get("Authorization") == "" {
 				unauthenticated(w)
@@ -542,7 +416,7 @@ func (s *Service) authenticate(token string) (p *simulate.Person, scopes []strin
 		s.settle(a.grant, a.rotated)
 	}
 	a.rotated = ""
-	return s.people[a.person], a.scopes, a.grant.lost
+	return s.Person(a.person), a.scopes, a.grant.lost
 }
 
 func (s *Service) number(n int) any {

@@ -1,7 +1,6 @@
 package polarsim
 
 import (
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"net/http"
@@ -15,28 +14,14 @@ import (
 
 type object = map[string]any
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
-}
+func writeJSON(w http.ResponseWriter, v any) { simulate.WriteJSON(w, http.StatusOK, v) }
 
 func refuse(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object{"error": object{"status": status, "message": text}})
+	simulate.WriteJSON(w, status, object{"error": object{"status": status, "message": text}})
 }
 
 func oauthError(w http.ResponseWriter, code string) {
-	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
-	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(object{"error": code})
-}
-
-// page answers with a page for people, as proxies and the consent do.
-func page(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=en><title>Polar</title><p>%s</p></html>\n", text)
+	simulate.WriteJSON(w, http.StatusBadRequest, object{"error": code})
 }
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -2,14 +2,10 @@ package polarsim
 
 import (
 	"encoding/json"
-	"fmt"
-	"html"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/walkd/walkd/internal/simulate"
 )
@@ -28,7 +24,7 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 		redirect = o.RedirectURLs[0]
 	}
 	if q.Get("client_id") != o.ClientID || len(o.RedirectURLs) == 0 {
-		page(w, http.StatusBadRequest, "Unknown client")
+		simulate.WritePage(w, http.StatusBadRequest, "Polar", "Unknown client")
 		return
 	}
 	registered := slices.Contains(o.RedirectURLs, redirect)
@@ -53,31 +49,16 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	case q.Get("scope") != "" && q.Get("scope") != Scope:
 		answer.Set("error", "invalid_scope")
 	case person == "" && r.Method == http.MethodGet:
-		s.consentPage(w)
+		simulate.WriteConsent(w, "Polar Flow", "your data", s.People())
 		return
-	case s.people[person] == nil || r.FormValue("refuse") != "":
+	case s.Person(person) == nil || r.FormValue("refuse") != "":
 		answer.Set("error", "access_denied")
 	default:
-		text := s.secret()
+		text := s.NewSecret("")
 		s.codes[text] = &code{person: person, redirect: redirect, expires: o.Wall().Add(codeLife)}
 		answer.Set("code", text)
 	}
-	sep := "?"
-	if strings.Contains(redirect, "?") {
-		sep = "&"
-	}
-	http.Redirect(w, r, redirect+sep+answer.Encode(), http.StatusFound)
-}
-
-func (s *Service) consentPage(w http.ResponseWriter) {
-	var people strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(s.people)) {
-		fmt.Fprintf(&people, "<option>%s</option>", html.EscapeString(name))
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!doctype html><title>Simulated Polar Flow</title><h1>Simulated Polar Flow</h1>"+
-		"<p>A client wants to read your data.</p><form method=\"post\"><select name=\"person\">%s</select> "+
-		"<button>Accept</button> <button name=\"refuse\" value=\"1\">Cancel</button></form>\n", people.String())
+	simulate.Redirect(w, r, redirect, answer)
 }
 
 // serveToken is the token endpoint.
@@ -119,8 +100,8 @@ func (s *Service) user(serve func(http.ResponseWriter, *http.Request, *simulate.
 	return func(w http.ResponseWriter, r *http.Request) {
 		var p *simulate.Person
 		s.mu.Lock()
-		if a := s.access[bearer(r)]; a != nil && !a.revoked {
-			p = s.people[a.person]
+		if a := s.access[simulate.Bearer(r)]; a != nil && !a.revoked {
+			p = s.Person(a.person)
 		}
 		missing := s.o.NoConsents
 		s.mu.Unlock()

@@ -421,7 +421,7 @@ func TestFaults(t *testing.T) {
 	s := start(t, func(o *polarsim.Options, _ *simulate.Plan) { o.Short, o.Long = 10_000, 10_000 })
 	good := s.get(path).body
 	for _, tt := range []struct {
-		kind   polarsim.Kind
+		kind   simulate.Kind
 		status int
 		says   string
 	}{
@@ -431,11 +431,11 @@ func TestFaults(t *testing.T) {
 		{polarsim.ThrottleFor, 429, "Too many"},
 		{polarsim.ServerError, 500, "error"},
 		{polarsim.Unavailable, 503, "error"},
-		{polarsim.HTMLPage, 502, "<!DOCTYPE html>"},
-		{polarsim.HTMLSuccess, 200, "<!DOCTYPE html>"},
+		{simulate.HTMLPage, 502, "<!DOCTYPE html>"},
+		{simulate.HTMLSuccess, 200, "<!DOCTYPE html>"},
 		{polarsim.Null, 200, "null\n"},
 	} {
-		s.Break(polarsim.Fault{Kind: tt.kind, Times: 2})
+		s.Break(simulate.Fault{Kind: tt.kind, Times: 2})
 		for range 2 {
 			if r := s.get(path); r.status != tt.status || !strings.Contains(r.body, tt.says) {
 				t.Errorf("%s: %d %.100s", tt.kind, r.status, r.body)
@@ -444,7 +444,7 @@ func TestFaults(t *testing.T) {
 		if r := s.get(path); r.body != good {
 			t.Errorf("%s: after two times %d", tt.kind, r.status)
 		}
-		s.Break(polarsim.Fault{Kind: tt.kind, Path: "/exercises"})
+		s.Break(simulate.Fault{Kind: tt.kind, Path: "/exercises"})
 		if r := s.get(path); r.body != good {
 			t.Errorf("%s of another path: %d", tt.kind, r.status)
 		}
@@ -455,19 +455,19 @@ func TestFaults(t *testing.T) {
 		}
 		s.Clear()
 	}
-	s.Break(polarsim.Fault{Kind: polarsim.ThrottleFor, Times: 1})
+	s.Break(simulate.Fault{Kind: polarsim.ThrottleFor, Times: 1})
 	if h := s.get(path).header; h.Get("RateLimit-Usage") != "10000, 3" || h.Get("RateLimit-Reset") != "420, 80000" {
 		t.Errorf("%v", h)
 	}
-	s.Break(polarsim.Fault{Kind: polarsim.Truncated, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Truncated, Times: 1})
 	if r := s.get(path); !errors.Is(r.err, io.ErrUnexpectedEOF) || !strings.HasPrefix(good, r.body) || r.body == good {
 		t.Errorf("truncated: %d bytes of %d, %v", len(r.body), len(good), r.err)
 	}
-	s.Break(polarsim.Fault{Kind: polarsim.Dropped, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Dropped, Times: 1})
 	if r, err := s.send(http.MethodGet, path, "", s.bearer()); err == nil {
 		t.Errorf("dropped: %d", r.status)
 	}
-	s.Break(polarsim.Fault{Kind: polarsim.Slow, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Slow, Times: 1})
 	client := &http.Client{Timeout: 20 * time.Millisecond}
 	if resp, err := client.Get(s.url + path); err == nil {
 		defer resp.Body.Close()
@@ -475,14 +475,14 @@ func TestFaults(t *testing.T) {
 	}
 	// What is lost on the way was done all the same.
 	code := s.consent(authQuery()).Query().Get("code")
-	s.Break(polarsim.Fault{Kind: polarsim.Truncated, Path: tokenPath, Times: 1})
+	s.Break(simulate.Fault{Kind: simulate.Truncated, Path: tokenPath, Times: 1})
 	if r := s.exchange(clientID, clientSecret, codeForm(code)); r.err == nil {
 		t.Errorf("a lost token: %d", r.status)
 	}
 	if r := s.exchange(clientID, clientSecret, codeForm(code)); r.status != 400 {
 		t.Errorf("its code: %d", r.status)
 	}
-	s.Break(polarsim.Fault{Kind: polarsim.InvalidGrant, Times: 1})
+	s.Break(simulate.Fault{Kind: polarsim.InvalidGrant, Times: 1})
 	code = s.consent(authQuery()).Query().Get("code")
 	if r := s.exchange(clientID, clientSecret, codeForm(code)); !strings.Contains(r.body, "invalid_grant") {
 		t.Errorf("%d %s", r.status, r.body)
@@ -547,7 +547,7 @@ func TestRequestsAndSecrets(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	s := start(t, func(o *polarsim.Options, _ *simulate.Plan) { o.Short, o.Long = 10_000, 10_000 })
-	s.BreakAtRandom(0.1, polarsim.ServerError, polarsim.Truncated)
+	s.BreakAtRandom(0.1, polarsim.ServerError, simulate.Truncated)
 	now := s.now.Now()
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -558,7 +558,7 @@ func TestManyAtOnce(t *testing.T) {
 				}
 				s.SetConsent("ann")
 				s.person.Correct(now.Add(-time.Hour), i)
-				s.Break(polarsim.Fault{Kind: polarsim.Unauthorized, Path: "/exercises"})
+				s.Break(simulate.Fault{Kind: polarsim.Unauthorized, Path: "/exercises"})
 				s.Requests()
 				s.Secrets()
 				s.Peak()

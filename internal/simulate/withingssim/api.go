@@ -2,11 +2,9 @@ package withingssim
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"html"
 	"maps"
 	"math"
 	"net/http"
@@ -21,10 +19,7 @@ import (
 
 type object = map[string]any
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
-}
+func writeJSON(w http.ResponseWriter, v any) { simulate.WriteJSON(w, http.StatusOK, v) }
 
 // refuse answers as Withings does: by a status in the body.
 func refuse(w http.ResponseWriter, status int, text string, body object) {
@@ -34,11 +29,9 @@ func refuse(w http.ResponseWriter, status int, text string, body object) {
 	writeJSON(w, object{"status": status, "body": body, "error": text})
 }
 
-// page answers with a page for people, as proxies and unknown paths do.
+// page answers with a page for people.
 func page(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<html><title>Withings</title><p>%s</p></html>\n", html.EscapeString(text))
+	simulate.WritePage(w, status, "Withings", text)
 }
 
 // The devices that people have.
@@ -72,9 +65,7 @@ func (s *Service) serveAPI(w http.ResponseWriter, r *http.Request) {
 		tooSoon(w, wait)
 		return
 	}
-	s.mu.Lock()
-	p := s.people[g.person]
-	s.mu.Unlock()
+	p := s.Person(g.person)
 	scope := ScopeActivity
 	var serve func(http.ResponseWriter, *http.Request, *simulate.Person) error
 	switch r.URL.Path + " " + r.Form.Get("action") {

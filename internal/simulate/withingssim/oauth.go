@@ -4,9 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"hash/fnv"
-	"html"
 	"math"
 	"net/http"
 	"net/url"
@@ -14,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/walkd/walkd/internal/simulate"
 )
 
 const badToken = "XRequestID: Not provided invalid_token: The access token provided is invalid"
@@ -41,43 +41,25 @@ func (s *Service) serveConsent(w http.ResponseWriter, r *http.Request) {
 	}
 	if person == "" {
 		if r.Method != http.MethodPost {
-			s.consentPage(w, scopes)
+			simulate.WriteConsent(w, "Withings", strings.Join(scopes, ", "), s.People())
 			return
 		}
 		person = r.PostForm.Get("person")
 	}
 	answer := url.Values{"state": {q.Get("state")}}
-	s.mu.Lock()
-	if s.people[person] == nil || r.PostForm.Get("refuse") != "" {
+	if s.Person(person) == nil || r.PostForm.Get("refuse") != "" {
 		answer.Set("error", "access_denied")
 	} else {
 		if s.o.Granted != nil {
 			scopes = slices.DeleteFunc(scopes, func(one string) bool { return !slices.Contains(s.o.Granted, one) })
 		}
-		text := s.secret()
+		text := s.NewSecret("")
+		s.mu.Lock()
 		s.codes[text] = &code{person: person, redirect: redirect, scopes: scopes, issued: s.o.Wall()}
+		s.mu.Unlock()
 		answer.Set("code", text)
 	}
-	s.mu.Unlock()
-	sep := "?"
-	if strings.Contains(redirect, "?") {
-		sep = "&"
-	}
-	http.Redirect(w, r, redirect+sep+answer.Encode(), http.StatusFound)
-}
-
-func (s *Service) consentPage(w http.ResponseWriter, scopes []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var people strings.Builder
-	for name := range s.people {
-		fmt.Fprintf(&people, "<option>%s</option>", html.EscapeString(name))
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!doctype html><title>Simulated Withings</title><h1>Simulated Withings</h1>"+
-		"<p>An application wants to read: %s</p><form method=\"post\"><select name=\"person\">%s</select> "+
-		"<button>Allow this app</button> <button name=\"refuse\" value=\"1\">Refuse</button></form>\n",
-		html.EscapeString(strings.Join(scopes, ", ")), people.String())
+	simulate.Redirect(w, r, redirect, answer)
 }
 
 // serveToken is the token endpoint. All its refusals have the HTTP status 200.
@@ -128,16 +110,16 @@ func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := &access{grant: g, expires: now.Add(accessLife), refresh: s.newRefresh(g)}
-	text := s.secret()
+	text := s.NewSecret("")
 	s.access[text] = token
 	writeJSON(w, object{"status": 0, "body": object{
 		"userid": id, "access_token": text, "refresh_token": token.refresh, "expires_in": int(accessLife / time.Second),
-		"scope": strings.Join(g.scopes, ","), "csrf_token": s.secret(), "token_type": "Bearer",
+		"scope": strings.Join(g.scopes, ","), "csrf_token": s.NewSecret(""), "token_type": "Bearer",
 	}})
 }
 
 func (s *Service) newRefresh(g *grant) string {
-	text := s.secret()
+	text := s.NewSecret("")
 	s.refresh[text] = &refresh{grant: g, ends: s.o.Wall().Add(refreshLife)}
 	return text
 }
@@ -151,11 +133,10 @@ func userID(person string) int {
 // holder returns the grant of whoever asks with an access token, or nil. With the first use of the token all other
 // refresh tokens of the grant end.
 func (s *Service) holder(r *http.Request) *grant {
-	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.access[text]
-	if !ok || a == nil || a.revoked || !s.o.Wall().Before(a.expires) || s.people[a.person] == nil {
+	a := s.access[simulate.Bearer(r)]
+	if a == nil || a.revoked || !s.o.Wall().Before(a.expires) || s.Person(a.person) == nil {
 		return nil
 	}
 	if !a.used {
@@ -216,9 +197,9 @@ func (s *Service) serveNonce(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 503, "Invalid Params: invalid signature", nil)
 		return
 	}
+	text := s.NewSecret("")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := s.secret()
 	s.nonces[text] = s.o.Wall()
 	writeJSON(w, object{"status": 0, "body": object{"nonce": text}})
 }

@@ -1,13 +1,8 @@
 package withingssim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"io"
-	"maps"
-	mathrand "math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -66,25 +61,18 @@ const (
 
 // A Service is the simulated Withings. It is an http.Handler.
 type Service struct {
-	o Options
+	*simulate.Ledger
+	*simulate.Faults
+	o     Options
+	meter simulate.Meter
 
 	mu      sync.Mutex
-	people  map[string]*simulate.Person
 	days    map[string]map[walking.Day]*day
 	codes   map[string]*code
 	access  map[string]*access
 	refresh map[string]*refresh
 	nonces  map[string]time.Time // when they were given out
-	secrets []string
-	faults  []*Fault
-	random  *mathrand.Rand
-	chance  float64
-	kinds   []Kind
 	recent  map[string]time.Time // when a question was last answered, by person and question
-	begin   time.Time            // of the minute in which n requests were made
-	n       int
-	counts  map[string]int // requests by person, path and action
-	peak    int            // most requests in a minute
 }
 
 type code struct {
@@ -121,18 +109,13 @@ func New(o Options) *Service {
 	if o.PageSize == 0 {
 		o.PageSize = 200
 	}
-	return &Service{
-		o: o, people: map[string]*simulate.Person{}, days: map[string]map[walking.Day]*day{}, codes: map[string]*code{},
-		access: map[string]*access{}, refresh: map[string]*refresh{}, secrets: []string{o.ClientSecret},
-		nonces: map[string]time.Time{}, recent: map[string]time.Time{}, counts: map[string]int{}, random: mathrand.New(mathrand.NewPCG(o.Seed, 2)),
+	s := &Service{
+		Ledger: &simulate.Ledger{}, Faults: simulate.NewFaults(o.Seed, 2), o: o, meter: simulate.Meter{Per: time.Minute},
+		days: map[string]map[walking.Day]*day{}, codes: map[string]*code{}, access: map[string]*access{},
+		refresh: map[string]*refresh{}, nonces: map[string]time.Time{}, recent: map[string]time.Time{},
 	}
-}
-
-// Add lets the service know a person.
-func (s *Service) Add(p *simulate.Person) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.people[p.Name()] = p
+	s.Keep(o.ClientSecret)
+	return s
 }
 
 // SetConsent names the person who consents from now on.
@@ -142,118 +125,45 @@ func (s *Service) SetConsent(name string) {
 	s.o.Consent = name
 }
 
-// Secrets returns everything that must never be shown: the client secret, and all codes and tokens given out.
-func (s *Service) Secrets() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.secrets)
-}
-
-// Requests returns how many requests were made, by "person path action"; the person is "" where none is known.
-func (s *Service) Requests() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.counts)
-}
-
 // Peak returns the most requests that were made in a minute on the wall, those refused for it included.
-func (s *Service) Peak() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.peak
-}
+func (s *Service) Peak() int { return s.meter.Peak() }
 
-// A Kind is a way in which a Service fails.
-type Kind string
-
-// The kinds of fault.
+// Ways in which a Service fails, besides those that every service has.
 const (
-	ExpireTokens  Kind = "expire-tokens" // all access tokens end, once
-	InvalidGrant  Kind = "invalid-grant" // the refresh token is refused: 503 in the body
-	Unauthorized  Kind = "401"           // in the body
-	Forbidden     Kind = "277"           // in the body: unauthorized
-	Throttle      Kind = "601"           // in the body, without wait_seconds
-	ThrottleFor   Kind = "601 for a time"
-	InvalidParams Kind = "503"  // in the body
-	TimedOut      Kind = "522"  // in the body
-	BadState      Kind = "524"  // in the body
-	Trouble       Kind = "2556" // in the body: an error occurred
-	ServerError   Kind = "500"  // as the status of the answer
-	HTMLPage      Kind = "html" // an error page with status 502
-	HTMLSuccess   Kind = "html 200"
-	Truncated     Kind = "truncated"
-	Slow          Kind = "slow"    // nothing comes until the client gives up
-	Dropped       Kind = "dropped" // the connection ends without an answer
-	NoBody        Kind = "no body" // status 0, and nothing else
+	ExpireTokens  simulate.Kind = "expire-tokens" // all access tokens end, once
+	InvalidGrant  simulate.Kind = "invalid-grant" // the refresh token is refused: 503 in the body
+	Unauthorized  simulate.Kind = "401"           // in the body
+	Forbidden     simulate.Kind = "277"           // in the body: unauthorized
+	Throttle      simulate.Kind = "601"           // in the body, without wait_seconds
+	ThrottleFor   simulate.Kind = "601 for a time"
+	InvalidParams simulate.Kind = "503"     // in the body
+	TimedOut      simulate.Kind = "522"     // in the body
+	BadState      simulate.Kind = "524"     // in the body
+	Trouble       simulate.Kind = "2556"    // in the body: an error occurred
+	ServerError   simulate.Kind = "500"     // as the status of the answer
+	NoBody        simulate.Kind = "no body" // status 0, and nothing else
 )
-
-// A Fault makes requests fail.
-type Fault struct {
-	Kind Kind
-	// Path is a part of "path action" of the requests that it is for, such as "getactivity"; "" for all of the API.
-	// Faults of the token endpoint and of the signatures have to name them: "/v2/oauth2", "/v2/signature".
-	Path string
-	// Times is how often; until Clear if zero.
-	Times int
-	left  int
-}
 
 const (
 	tokenPath     = "/v2/oauth2"
 	signaturePath = "/v2/signature"
 )
 
-// Break switches a fault on.
-func (s *Service) Break(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.Kind == ExpireTokens {
+// Break switches a fault on. What requests ask for is "path action"; faults of the token endpoint and of the signatures
+// have to name them: "/v2/oauth2", "/v2/signature".
+func (s *Service) Break(f simulate.Fault) {
+	switch {
+	case f.Kind == ExpireTokens:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, a := range s.access {
 			a.expires = time.Time{}
 		}
 		return
-	}
-	if f.Kind == InvalidGrant && f.Path == "" {
+	case f.Kind == InvalidGrant && f.Path == "":
 		f.Path = tokenPath
 	}
-	f.left = f.Times
-	s.faults = append(s.faults, &f)
-}
-
-// Clear switches all faults off.
-func (s *Service) Clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults, s.chance = nil, 0
-}
-
-// BreakAtRandom lets requests to the API fail with a probability, each in one of kinds.
-func (s *Service) BreakAtRandom(chance float64, kinds ...Kind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chance, s.kinds = chance, kinds
-}
-
-// fault returns how a request is to fail; "" if it is not.
-func (s *Service) fault(what string) Kind {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	api := strings.HasPrefix(what, "/v2/") && !strings.HasPrefix(what, tokenPath) && !strings.HasPrefix(what, signaturePath)
-	for i, f := range s.faults {
-		if f.Path == "" && !api || !strings.Contains(what, f.Path) {
-			continue
-		}
-		if f.Times > 0 {
-			if f.left--; f.left == 0 {
-				s.faults = slices.Delete(s.faults, i, i+1)
-			}
-		}
-		return f.Kind
-	}
-	if api && s.chance > 0 && s.random.Float64() < s.chance {
-		return s.kinds[s.random.IntN(len(s.kinds))]
-	}
-	return ""
+	s.Faults.Break(f)
 }
 
 // ServeHTTP implements http.Handler.
@@ -264,12 +174,21 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 503, "Invalid Params", nil)
 		return
 	}
-	kind := s.fault(r.URL.Path + " " + r.Form.Get("action"))
-	if kind != "" {
-		s.count("", r)
-		s.fail(w, r, kind)
+	api := strings.HasPrefix(r.URL.Path, "/v2/") && r.URL.Path != tokenPath && r.URL.Path != signaturePath
+	kind := s.Next(r.URL.Path+" "+r.Form.Get("action"), api)
+	if kind == "" {
+		s.serve(w, r)
 		return
 	}
+	s.count("", r)
+	// Here what is lost was never done, so that the same question can be asked again at once.
+	if !simulate.Spoil(kind, w, r, http.HandlerFunc(s.half)) {
+		s.fail(w, kind)
+	}
+}
+
+// serve answers a request.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/oauth2_user/authorize2":
 		s.serveConsent(w, r)
@@ -288,7 +207,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
+// half is an answer to be lost.
+func (s *Service) half(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"status":0,"body":{"series":{"1793521800":{"steps":61,"duration":60}},"more":false}}`)
+}
+
+func (s *Service) fail(w http.ResponseWriter, kind simulate.Kind) {
 	switch kind {
 	case InvalidGrant:
 		refuse(w, 503, "Invalid Params: invalid refresh_token", nil)
@@ -310,20 +235,6 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
 		refuse(w, 2556, "An unknown error occurred", nil)
 	case ServerError:
 		w.WriteHeader(http.StatusInternalServerError)
-	case HTMLPage:
-		page(w, http.StatusBadGateway, "502 Bad Gateway")
-	case HTMLSuccess:
-		page(w, http.StatusOK, "Sign in to this network")
-	case Truncated:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000")
-		_, _ = io.WriteString(w, `{"status":0,"body":{"series":{"17`)
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	case Dropped:
-		panic(http.ErrAbortHandler)
-	case Slow:
-		<-r.Context().Done()
 	case NoBody:
 		writeJSON(w, object{"status": 0})
 	}
@@ -331,19 +242,12 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, kind Kind) {
 
 // count counts a request, and reports whether the application has asked too often.
 func (s *Service) count(person string, r *http.Request) (tooMany bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts[strings.TrimSpace(person+" "+r.URL.Path+" "+r.Form.Get("action"))]++
+	s.Count(person, r.URL.Path+" "+r.Form.Get("action"))
 	if !strings.HasPrefix(r.URL.Path, "/v2/") {
 		return false
 	}
-	now := s.o.Wall()
-	if now.Sub(s.begin) >= time.Minute || now.Before(s.begin) {
-		s.begin, s.n = now, 0
-	}
-	s.n++
-	s.peak = max(s.peak, s.n)
-	return s.n > s.o.PerMinute
+	n, _ := s.meter.Count(s.o.Wall())
+	return n > s.o.PerMinute
 }
 
 // repeated returns how long a question that was just answered is not to be asked again, and otherwise notes it.
@@ -362,13 +266,4 @@ func (s *Service) repeated(who string, r *http.Request) time.Duration {
 	}
 	s.recent[key] = now
 	return 0
-}
-
-// secret returns a new random one, and remembers it.
-func (s *Service) secret() string {
-	b := make([]byte, 20)
-	_, _ = rand.Read(b) // never fails
-	text := hex.EncodeToString(b)
-	s.secrets = append(s.secrets, text)
-	return text
 }

@@ -458,20 +458,20 @@ func TestLimits(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	s := newService(t, func(o *withingssim.Options) { o.Repeats = true })
-	for kind, status := range map[withingssim.Kind]int{
+	for kind, status := range map[simulate.Kind]int{
 		withingssim.Unauthorized: 401, withingssim.Forbidden: 277, withingssim.Throttle: 601, withingssim.ThrottleFor: 601,
 		withingssim.InvalidParams: 503, withingssim.TimedOut: 522, withingssim.BadState: 524, withingssim.Trouble: 2556,
 	} {
-		s.Break(withingssim.Fault{Kind: kind, Path: "getactivity", Times: 1})
+		s.Break(simulate.Fault{Kind: kind, Path: "getactivity", Times: 1})
 		wantStatus(t, s.post("/v2/user", "action", "getdevice"), 0, "")
 		wantStatus(t, s.measure("action", "getactivity", "lastupdate", "1"), status, "")
 		wantStatus(t, s.measure("action", "getactivity", "lastupdate", "1"), 0, "")
 	}
-	s.Break(withingssim.Fault{Kind: withingssim.InvalidGrant})
+	s.Break(simulate.Fault{Kind: withingssim.InvalidGrant})
 	wantStatus(t, s.renew(s.Grant("ann")), 503, "refresh_token")
 	s.Clear()
-	get := func(kind withingssim.Kind) (int, string, error) {
-		s.Break(withingssim.Fault{Kind: kind, Times: 1})
+	get := func(kind simulate.Kind) (int, string, error) {
+		s.Break(simulate.Fault{Kind: kind, Times: 1})
 		client := &http.Client{Timeout: 200 * time.Millisecond}
 		resp, err := client.PostForm(s.url+"/v2/user", url.Values{"action": {"getdevice"}})
 		if err != nil {
@@ -481,19 +481,19 @@ func TestFaults(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body), err
 	}
-	for kind, want := range map[withingssim.Kind]int{
-		withingssim.ServerError: 500, withingssim.HTMLPage: 502, withingssim.HTMLSuccess: 200,
+	for kind, want := range map[simulate.Kind]int{
+		withingssim.ServerError: 500, simulate.HTMLPage: 502, simulate.HTMLSuccess: 200,
 	} {
 		status, body, err := get(kind)
 		if status != want || err != nil || want != 500 && !strings.HasPrefix(body, "<!DOCTYPE") {
 			t.Errorf("%s: status %d, %q, error %v", kind, status, body, err)
 		}
 	}
-	_, body, err := get(withingssim.Truncated)
+	_, body, err := get(simulate.Truncated)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(body, `{"status":0`) {
 		t.Errorf("truncated: %q, error %v", body, err)
 	}
-	for _, kind := range []withingssim.Kind{withingssim.Dropped, withingssim.Slow} {
+	for _, kind := range []simulate.Kind{simulate.Dropped, simulate.Slow} {
 		if status, _, err := get(kind); err == nil {
 			t.Errorf("%s: status %d", kind, status)
 		}
@@ -501,7 +501,7 @@ func TestFaults(t *testing.T) {
 	s.BreakAtRandom(1, withingssim.Trouble)
 	wantStatus(t, s.post("/v2/user", "action", "getdevice"), 2556, "")
 	s.Clear()
-	s.Break(withingssim.Fault{Kind: withingssim.ExpireTokens})
+	s.Break(simulate.Fault{Kind: withingssim.ExpireTokens})
 	wantStatus(t, s.post("/v2/user", "action", "getdevice"), 401, "invalid_token")
 	if n := len(s.Secrets()); n < 4 {
 		t.Errorf("%d secrets", n)

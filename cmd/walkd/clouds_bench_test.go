@@ -43,32 +43,32 @@ func BenchmarkClouds(b *testing.B) {
 type benchCloud struct {
 	kind string
 	keys string // of the config, with %[1]s for the address
-	make func(p *simulate.Person) (service http.Handler, token ingest.Token)
+	make func(p *simulate.Person, client string) (service http.Handler, token ingest.Token)
 }
 
 func benchClouds() []benchCloud {
-	const client, secret = "walkd-bench", "no-secret"
+	const secret = "no-secret"
 	return []benchCloud{
 		{"google-health", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/o/oauth2/v2/auth\"\ntoken_url = \"%[1]s/token\"\nrevoke_url = \"%[1]s/revoke\"\n",
-			func(p *simulate.Person) (http.Handler, ingest.Token) {
+			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := healthsim.New(healthsim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name(), healthsim.ScopeActivity, healthsim.ScopeSettings)}
 			}},
 		{"withings", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2_user/authorize2\"\n",
-			func(p *simulate.Person) (http.Handler, ingest.Token) {
+			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := withingssim.New(withingssim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name())}
 			}},
 		{"polar", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2/authorization\"\ntoken_url = \"%[1]s/v2/oauth2/token\"\n",
-			func(p *simulate.Person) (http.Handler, ingest.Token) {
+			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := polarsim.New(polarsim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Access: s.Grant(p.Name())}
 			}},
 		{"oura", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth/authorize\"\n",
-			func(p *simulate.Person) (http.Handler, ingest.Token) {
+			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := ourasim.New(ourasim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name())}
@@ -118,13 +118,13 @@ func benchmarkClouds(b *testing.B, n int) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			service, token := c.make(p)
+			client := "walkd-bench-" + s.Name // of one's own, which has limits of its own
+			service, token := c.make(p, client)
 			at := "/" + c.kind + "/" + s.Name
 			mux.Handle(at+"/", http.StripPrefix(at, service))
-			// A client of one's own is what providers want of small applications, and has limits of its own.
-			fmt.Fprintf(config, "[[person.source]]\nkind = %q\nclient_id = \"walkd-bench\"\nclient_secret = \"no-secret\"\n", c.kind)
+			fmt.Fprintf(config, "[[person.source]]\nkind = %q\nclient_id = %q\nclient_secret = \"no-secret\"\n", c.kind, client)
 			fmt.Fprintf(config, c.keys, server.URL+at)
-			if err := st.PutToken(b.Context(), store.AccountKey{PersonID: of.ID, Source: c.kind}, c.kind, "walkd-bench", token); err != nil {
+			if err := st.PutToken(b.Context(), store.AccountKey{PersonID: of.ID, Source: c.kind}, c.kind, client, token); err != nil {
 				b.Fatal(err)
 			}
 		}

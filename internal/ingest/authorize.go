@@ -27,8 +27,8 @@ type Authorizer interface {
 
 // A Revoker is an Authorizer that can end a consent with the provider.
 type Revoker interface {
-	// Revoke ends the consent that t belongs to. A consent that has ended already is no error. client sends no token by
-	// itself.
+	// Revoke ends the consent that t belongs to, which was renewed a moment ago if it had to be. A consent that has ended
+	// already is no error. client sends no token by itself.
 	Revoke(ctx context.Context, client *http.Client, t Token) error
 }
 

@@ -248,6 +248,28 @@ func TestRevoke(t *testing.T) {
 	r.quiet()
 }
 
+// A consent whose ending fails is as good as before, although the token was renewed for it.
+func TestRevokeFails(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigPlan{})
+	r.connect()
+	r.poll()
+	r.now.add(25 * time.Hour)
+	r.service.Break(simulate.Fault{Kind: ourasim.ServerError, Path: "/oauth/revoke"})
+	if _, err := r.Disconnect(t.Context(), "ann", "ring"); err == nil || !strings.Contains(err.Error(), "nothing has changed") {
+		t.Errorf("%v", err)
+	}
+	r.service.Clear()
+	r.restart()
+	r.live(r.now.Now().Add(2 * time.Hour))
+	if s := r.state(); s.Phase != pull.OK {
+		t.Errorf("%+v %+v", s, s.Problem)
+	}
+	if done, err := r.Disconnect(t.Context(), "ann", "ring"); err != nil || !done.Revoked || r.service.Granted("ann") {
+		t.Errorf("%+v, %v, still granted: %t", done, err, r.service.Granted("ann"))
+	}
+}
+
 const crashVariable = "WALKD_OURA_CRASH"
 
 // TestCrashChild is the process that TestCrash kills.

@@ -373,6 +373,7 @@ func (s *soaker) round(ctx context.Context) (next time.Time, err error) {
 		if state.Phase != pull.NeedsConsent {
 			continue
 		}
+		// Oura's refresh tokens hold once, so that one whose answer was lost has cost the consent. No other's do.
 		if state.Connected && state.Kind != "oura" {
 			return next, fmt.Errorf("%s needs consent: %+v", state.Person, state.Problem)
 		}

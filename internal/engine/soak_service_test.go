@@ -68,16 +68,15 @@ type pullClock interface {
 type soakService struct {
 	http.Handler
 	tokenPath string // of its token endpoint
-	// fragile says that a renewal whose answer is lost costs the consent: the refresh token holds once, and is used up.
-	fragile bool
-	clear   func()
-	random  func(chance float64) // lets so many requests to the API fail in ways that pass by themselves
+	clear     func()
+	random    func(chance float64) // lets so many requests to the API fail in ways that pass by themselves
 	// tokens let the next request for a token fail, each in a way of its own.
 	tokens []func()
 	// refusals let access tokens be refused that should hold, each in a way of its own.
 	refusals []func()
 	slow     func()
 	over     func() string // what limit of the provider was exceeded; "" if none was
+	made     func() int    // how many requests were made to fail
 }
 
 // newSoakService returns the service of c. numbers and empty are those of soakPlan.
@@ -107,7 +106,7 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			withingssim.Throttle, withingssim.ThrottleFor, withingssim.TimedOut, withingssim.Trouble, withingssim.ServerError,
 			simulate.HTMLPage, simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.NoBody,
 		}
-		s.Handler, s.clear = service, service.Clear
+		s.Handler, s.clear, s.made = service, service.Clear, service.Made
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/v2/oauth2", func(k int) func() {
 			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/v2/oauth2", Times: 1}) }
@@ -128,7 +127,7 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			polarsim.Throttle, polarsim.ThrottleFor, polarsim.ServerError, polarsim.Unavailable, simulate.HTMLPage,
 			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, polarsim.Null,
 		}
-		s.Handler, s.clear = service, service.Clear
+		s.Handler, s.clear, s.made = service, service.Clear, service.Made
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		// A code whose answer is lost, or a registration, is asked for again by the person.
 		s.tokenPath = "/v2/oauth2/token"
@@ -148,7 +147,7 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			ourasim.Throttle, ourasim.ThrottleFor, ourasim.ServerError, ourasim.Unavailable, simulate.HTMLPage,
 			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, ourasim.Null,
 		}
-		s.Handler, s.clear, s.fragile = service, service.Clear, true
+		s.Handler, s.clear, s.made = service, service.Clear, service.Made
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/oauth/token", func(k int) func() {
 			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/oauth/token", Times: 1}) }
@@ -169,7 +168,7 @@ func newSoakService(w *world, c *citizen, i int, plan soakPlan) *soakService {
 			healthsim.Throttle, healthsim.ThrottleFor, healthsim.ServerError, simulate.HTMLPage, simulate.HTMLSuccess,
 			simulate.Truncated, simulate.Dropped,
 		}
-		s.Handler, s.clear = service, service.Clear
+		s.Handler, s.clear, s.made = service, service.Clear, service.Made
 		s.random = func(chance float64) { service.BreakAtRandom(chance, kinds...) }
 		faults("/token", func(k int) func() {
 			return func() { service.Break(simulate.Fault{Kind: kinds[k], Path: "/token", Times: 1}) }

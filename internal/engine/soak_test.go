@@ -585,8 +585,8 @@ func (w *world) report(took time.Duration) {
 			key, sum, float64(free)/float64(max(1, days)), most)
 	}
 	for _, c := range w.people {
-		w.t.Logf("%s, %s: at most %d requests by polls in 24 hours, %d sent again by net/http, %d messages",
-			c.Name(), c.config.Kind, slices.Max(slices.Collect(maps.Values(c.windows))), c.resent, len(w.ntfy.Shown(c.Name())))
+		w.t.Logf("%s, %s: %d requests made to fail, at most %d by polls in 24 hours, %d sent again by net/http, %d messages",
+			c.Name(), c.config.Kind, c.service.made(), slices.Max(slices.Collect(maps.Values(c.windows))), c.resent, len(w.ntfy.Shown(c.Name())))
 	}
 	w.t.Logf("%d + %d days, %d requests, %d kills, %d edits, %d times late, %d times offline, %d token faults, %s",
 		w.plan.days, soakQuietDays, total, w.count.kills, w.count.edits, w.count.late, w.count.offline, w.count.faults,

@@ -42,6 +42,7 @@ type Faults struct {
 	random *rand.Rand
 	chance float64
 	kinds  []Kind
+	made   int
 }
 
 // NewFaults returns Faults without any. The seed makes random faults repeatable, and the stream lets those of services
@@ -77,6 +78,21 @@ func (f *Faults) BreakAtRandom(chance float64, kinds ...Kind) {
 func (f *Faults) Next(what string, api bool) Kind {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	kind := f.next(what, api)
+	if kind != "" {
+		f.made++
+	}
+	return kind
+}
+
+// Made returns how many requests were made to fail.
+func (f *Faults) Made() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.made
+}
+
+func (f *Faults) next(what string, api bool) Kind {
 	for i, fault := range f.list {
 		if fault.Path == "" && !api || !strings.Contains(what, fault.Path) {
 			continue

@@ -347,7 +347,7 @@ func (p *todayPage) sources() {
 		for _, l := range wrap(mark+s.Source+": "+stateText(s, p.person.Zones, p.Now), p.inner()) {
 			p.line(p.style.faint(l))
 		}
-		for _, text := range []string{problemText(s), endingText(s, p.Now)} {
+		for _, text := range []string{problemText(s), offText(s), endingText(s, p.Now)} {
 			if text != "" {
 				p.text(text)
 			}

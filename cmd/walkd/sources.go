@@ -144,12 +144,20 @@ type sourceJSON struct {
 	Remedy      string     `json:"remedy"`
 	ConsentEnds *time.Time `json:"consent_ends"`
 	Budget      []leftJSON `json:"requests_left"`
+	Off         []offJSON  `json:"days_off"`
 }
 
 type leftJSON struct {
 	Limit string `json:"limit"`
 	Left  int    `json:"left"`
 	Of    int    `json:"of"`
+}
+
+// An offJSON is a day that does not add up to what the provider says.
+type offJSON struct {
+	Date        string  `json:"date"`
+	Steps       float64 `json:"steps"`
+	ServiceSays float64 `json:"service_says"`
 }
 
 func exportState(s pull.State, zones walking.Timeline) sourceJSON {
@@ -163,6 +171,10 @@ func exportState(s pull.State, zones walking.Timeline) sourceJSON {
 	out := sourceJSON{
 		Source: s.Source, Kind: s.Kind, Phase: string(s.Phase), Connected: s.Connected, Synced: at(s.Synced),
 		Success: at(s.Success), Next: at(s.Next), ConsentEnds: at(s.ConsentEnds), Budget: []leftJSON{},
+		Off: []offJSON{},
+	}
+	for _, o := range s.Off {
+		out.Off = append(out.Off, offJSON{o.Day.String(), o.Stored, o.Told})
 	}
 	if s.Problem != nil {
 		out.Problem, out.Remedy = s.Problem.Text, remedyOf(s.Problem)

@@ -117,6 +117,9 @@ type Spec struct {
 	Earliest walking.Day
 	// LookBack is how far every fetch reaches back at least; 48 hours if zero.
 	LookBack time.Duration
+	// FarBack is how far a fetch reaches back once a week; 37 days if zero, so that what is up to thirty days late is there
+	// within the next.
+	FarBack time.Duration
 	// Waking and Night are the time from one poll to the next outside and inside of the person's quiet hours; 25
 	// minutes and an hour if zero.
 	Waking, Night time.Duration

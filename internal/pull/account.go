@@ -90,6 +90,7 @@ func (h *history) complete() bool { return h.Done && len(h.Gaps) == 0 }
 
 const (
 	defaultLookBack = 48 * time.Hour
+	defaultFarBack  = 37 * 24 * time.Hour
 	defaultWaking   = 25 * time.Minute
 	defaultNight    = time.Hour
 )
@@ -118,6 +119,7 @@ func specOf(c Config) ingest.Spec {
 	spec := c.Provider.Spec()
 	spec.Service = cmp.Or(spec.Service, c.Kind)
 	spec.LookBack = cmp.Or(spec.LookBack, defaultLookBack)
+	spec.FarBack = cmp.Or(spec.FarBack, defaultFarBack)
 	spec.Waking = cmp.Or(spec.Waking, defaultWaking)
 	spec.Night = cmp.Or(spec.Night, defaultNight)
 	return spec

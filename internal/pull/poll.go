@@ -21,7 +21,6 @@ const (
 	nightDataAge  = 2 * time.Hour       // between fetches of data in the quiet hours
 	lookBackAt    = 3 * time.Hour       // after midnight, roughly: the day's long look back
 	weekBack      = 8 * 24 * time.Hour  // once a day
-	monthBack     = 37 * 24 * time.Hour // so that what is up to thirty days late is there within a week
 	monthEvery    = 7                   // days
 	totalsBack    = 8                   // days whose totals are compared then
 	longestGap    = 37 * 24 * time.Hour // that a poll fetches by itself
@@ -244,7 +243,7 @@ func newPlan(spec ingest.Spec, person store.Person, m memory, synced, now time.T
 		reach(now.Add(-weekBack))
 	}
 	if pl.month && !m.Data.IsZero() {
-		reach(now.Add(-monthBack))
+		reach(now.Add(-spec.FarBack))
 	}
 	pl.sessions = pl.far || m.History == nil || m.Sessions.IsZero() || m.Sessions.After(now) ||
 		now.Sub(m.Sessions) >= sessionsEvery

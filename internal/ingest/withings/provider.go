@@ -95,7 +95,9 @@ func (p *Provider) Spec() ingest.Spec {
 		Earliest:  walking.DayOf(2013, time.January, 1), // Withings sold its first tracker in that year
 		// Changes tells of what is older, so that a poll reads one day.
 		LookBack: time.Hour,
-		Waking:   30 * time.Minute,
+		// So does this: each day of it is a request, and there are 120 a day.
+		FarBack: 30 * 24 * time.Hour,
+		Waking:  30 * time.Minute,
 		// Documented are 120 a minute. Withings may count other minutes than we do, and then sees two of ours at once.
 		Limits: []ingest.Limit{{Name: "minute", Requests: 60, Per: time.Minute, App: true}},
 	}

@@ -102,6 +102,14 @@ func Quote(text string, resp *http.Response, secrets ...string) string {
 			return ""
 		}
 	}
+	if text = OneLine(text, most); text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// OneLine returns text on one line, without what cannot be seen, and of at most so many characters.
+func OneLine(text string, most int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '
@@ -115,8 +123,5 @@ func Quote(text string, resp *http.Response, secrets ...string) string {
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
 	}
-	if text == "" {
-		return ""
-	}
-	return fmt.Sprintf("%q", text)
+	return text
 }

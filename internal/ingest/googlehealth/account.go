@@ -104,7 +104,7 @@ func (s *source) Describe(ctx context.Context) (ingest.Description, error) {
 }
 
 func (d *pairedDevice) name() string {
-	if name := oneLine(d.DeviceVersion, 60); name != "" {
+	if name := ingest.OneLine(d.DeviceVersion, 60); name != "" {
 		return name
 	}
 	return "a tracker"
@@ -115,7 +115,7 @@ func (d *pairedDevice) battery() string {
 	if n := d.BatteryLevel; n > 0 && n <= 100 {
 		return fmt.Sprintf("%d %%", n)
 	}
-	return strings.ToLower(oneLine(d.BatteryStatus, 20))
+	return strings.ToLower(ingest.OneLine(d.BatteryStatus, 20))
 }
 
 // Zone returns the time zone of the person's settings.

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/walkd/walkd/internal/ingest"
 )
@@ -174,24 +173,6 @@ func (p *problem) enable() string {
 	}
 	return "enable the Google Health API " + where + " and wait a few minutes; if the console offers no such API, " +
 		"Google is not taking in new projects at the moment"
-}
-
-// oneLine returns text on one line, without what cannot be seen, and of at most so many characters.
-func oneLine(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most-1]) + "…"
-	}
-	return text
 }
 
 // words returns what Google says of the problem as a suffix: on one line, and not at length. It is left out if it holds

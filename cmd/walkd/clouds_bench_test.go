@@ -49,30 +49,38 @@ type benchCloud struct {
 func benchClouds() []benchCloud {
 	const secret = "no-secret"
 	return []benchCloud{
-		{"google-health", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/o/oauth2/v2/auth\"\ntoken_url = \"%[1]s/token\"\nrevoke_url = \"%[1]s/revoke\"\n",
+		{
+			"google-health", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/o/oauth2/v2/auth\"\ntoken_url = \"%[1]s/token\"\nrevoke_url = \"%[1]s/revoke\"\n",
 			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := healthsim.New(healthsim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name(), healthsim.ScopeActivity, healthsim.ScopeSettings)}
-			}},
-		{"withings", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2_user/authorize2\"\n",
+			},
+		},
+		{
+			"withings", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2_user/authorize2\"\n",
 			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := withingssim.New(withingssim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name())}
-			}},
-		{"polar", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2/authorization\"\ntoken_url = \"%[1]s/v2/oauth2/token\"\n",
+			},
+		},
+		{
+			"polar", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth2/authorization\"\ntoken_url = \"%[1]s/v2/oauth2/token\"\n",
 			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := polarsim.New(polarsim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Access: s.Grant(p.Name())}
-			}},
-		{"oura", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth/authorize\"\n",
+			},
+		},
+		{
+			"oura", "api_url = \"%[1]s\"\nauth_url = \"%[1]s/oauth/authorize\"\n",
 			func(p *simulate.Person, client string) (http.Handler, ingest.Token) {
 				s := ourasim.New(ourasim.Options{Now: time.Now, Wall: time.Now, ClientID: client, ClientSecret: secret})
 				s.Add(p)
 				return s, ingest.Token{Refresh: s.Grant(p.Name())}
-			}},
+			},
+		},
 	}
 }
 

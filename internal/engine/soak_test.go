@@ -132,7 +132,8 @@ func (w *world) checkStates(e *engine.Engine, task soakTask) {
 			for _, o := range s.Off {
 				// A service that tells one zone for a day hides a short journey, and its dates are others then.
 				day := o.Day.In(time.UTC)
-				if c.Name() == s.Person && !(near(day, c.trip.Start) || near(day, c.trip.End) || c.trip.Contains(day)) {
+				journey := near(day, c.trip.Start) || near(day, c.trip.End) || c.trip.Contains(day)
+				if c.Name() == s.Person && !journey {
 					t.Errorf("%s: %s has %g steps, and %g by what %s says", s.Person, o.Day, o.Stored, o.Told, s.Service)
 				}
 			}

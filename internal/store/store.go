@@ -165,7 +165,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.w.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close()) // closing unlocks
+		errs = append(errs, unlockDir(s.lock))
 	}
 	return errors.Join(errs...)
 }

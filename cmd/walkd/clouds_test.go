@@ -376,6 +376,14 @@ func TestCloudGoesWrong(t *testing.T) {
 				out, said := c.walkd(exitDone, "sync")
 				return out + said
 			}, []string{" new, "}},
+			{"clock an hour slow", func(c *cloud) string {
+				now := c.now
+				c.now = func() time.Time { return now().Add(-time.Hour) }
+				c.consents(exitDone)
+				out, said := c.walkd(exitDone, "sync")
+				c.walkd(exitDone, "check") // what is an hour ahead is within what walkd tolerates
+				return out + said
+			}, []string{" new, "}},
 			{"ended by hand", func(c *cloud) string {
 				c.consents(exitDone)
 				c.walkd(exitDone, "sync")

@@ -18,7 +18,7 @@ build: ## build the static binary build/walkd
 check: ready tools lint vet build test ## everything a change has to pass
 
 # gcc and Chromium, where they are missing and can be installed.
-INSTALL = test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq
+INSTALL = test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 ready:
 	@command -v gcc >/dev/null || { $(INSTALL) gcc libc6-dev >/dev/null; } || \
 		{ echo "SKIPPED: no gcc, so the tests run without the race detector" >&2; test "$$CI" != true; }

@@ -18,14 +18,14 @@ func (p *Puller) Disconnect(ctx context.Context, person, source string) (Disconn
 		return Disconnected{}, err
 	}
 	out := Disconnected{Person: a.Person, Source: a.Source, Service: a.spec.Service}
-	// Some providers want an access token that holds. A renewal that rotates is kept, whatever becomes of ending.
-	if _, err := p.access(ctx, a, a.asks, ""); a.isConnected() {
+	if a.isConnected() {
+		// Some providers want an access token that holds. A renewal that rotates is kept, whatever becomes of ending.
+		_, err := p.access(ctx, a, a.asks, "")
 		var e *ingest.Error
-		switch err = a.settle(ctx, err); {
-		case err == nil, errors.As(err, &e) && e.Class == ingest.Auth: // what is refused has ended by itself
-		default:
+		if err = a.settle(ctx, err); err != nil && !(errors.As(err, &e) && e.Class == ingest.Auth) {
 			return out, fmt.Errorf("nothing has changed: %w", err)
 		}
+		// What is refused has ended by itself.
 	}
 	if err := acquire(ctx, a.renewal); err != nil { // a renewal under way would bring it back
 		return out, err

@@ -1,7 +1,6 @@
 package withingssim
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -180,9 +179,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r)
 		return
 	}
-	s.count("", r)
-	// Here what is lost was never done, so that the same question can be asked again at once.
-	if !simulate.Spoil(kind, w, r, http.HandlerFunc(s.half)) {
+	if kind != simulate.Truncated && kind != simulate.Slow && kind != simulate.Dropped { // which are served, and lost
+		s.count("", r)
+	}
+	if !simulate.Spoil(kind, w, r, http.HandlerFunc(s.serve)) {
 		s.fail(w, kind)
 	}
 }
@@ -205,12 +205,6 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		page(w, http.StatusNotFound, "Page not found")
 	}
-}
-
-// half is an answer to be lost.
-func (s *Service) half(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"status":0,"body":{"series":{"1793521800":{"steps":61,"duration":60}},"more":false}}`)
 }
 
 func (s *Service) fail(w http.ResponseWriter, kind simulate.Kind) {

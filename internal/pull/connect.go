@@ -153,6 +153,9 @@ func (p *Puller) finish(ctx context.Context, at attempt, answer url.Values) (Con
 		if !errors.As(err, &e) || e.Class == ingest.Transient || e.Class == ingest.Throttled {
 			p.putBack(at) // the code may still be good
 		}
+		if e != nil && e.Remedy == "" {
+			e.Remedy = "try to connect again in a minute"
+		}
 		return Connected{}, err
 	}
 	a.secret.add(token.Access, token.Refresh)

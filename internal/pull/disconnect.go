@@ -21,11 +21,12 @@ func (p *Puller) Disconnect(ctx context.Context, person, source string) (Disconn
 	if a.isConnected() {
 		// Some providers want an access token that holds. A renewal that rotates is kept, whatever becomes of ending.
 		_, err := p.access(ctx, a, a.asks, "")
+		err = a.settle(ctx, err)
 		var e *ingest.Error
-		if err = a.settle(ctx, err); err != nil && !(errors.As(err, &e) && e.Class == ingest.Auth) {
+		refused := errors.As(err, &e) && e.Class == ingest.Auth // it has ended by itself
+		if err != nil && !refused {
 			return out, fmt.Errorf("nothing has changed: %w", err)
 		}
-		// What is refused has ended by itself.
 	}
 	if err := acquire(ctx, a.renewal); err != nil { // a renewal under way would bring it back
 		return out, err

@@ -8,6 +8,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/oura"
 	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
@@ -78,13 +79,13 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	service := ourasim.New(o)
 	service.Add(person)
 	return &rig{service: service, Rig: pulltest.New(t, pulltest.Setup{
-		Source: source(), Now: now, Service: service, Person: person, Timeout: p.timeout,
+		Source: source(), Now: now, Service: service, Person: person, Timeout: p.timeout, Takes: time.Second,
 	})}
 }
 
 // source is the ring of the person.
 func source() pulltest.Source {
-	return pulltest.Source{Name: "ring", Kind: "oura", Provider: func(base string, now *pulltest.Clock) pulltest.Provider {
+	return pulltest.Source{Name: "ring", Kind: "oura", Provider: func(base string, now *pulltest.Clock) ingest.Provider {
 		return providerAt(base, now)
 	}}
 }

@@ -7,6 +7,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/withings"
 	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
@@ -104,13 +105,13 @@ func newRig(t *testing.T, p rigPlan) *rig {
 	service := withingssim.New(o)
 	service.Add(person)
 	return &rig{service: service, Rig: pulltest.New(t, pulltest.Setup{
-		Source: source(), Now: now, Service: service, Person: person, Timeout: p.timeout,
+		Source: source(), Now: now, Service: service, Person: person, Timeout: p.timeout, Takes: time.Second,
 	})}
 }
 
 // source is the watch of the person.
 func source() pulltest.Source {
-	return pulltest.Source{Name: "watch", Kind: "withings", Provider: func(base string, now *pulltest.Clock) pulltest.Provider {
+	return pulltest.Source{Name: "watch", Kind: "withings", Provider: func(base string, now *pulltest.Clock) ingest.Provider {
 		return providerAt(base, now)
 	}}
 }

@@ -37,17 +37,11 @@ type Service interface {
 	Secrets() []string
 }
 
-// A Provider is one that logs.
-type Provider interface {
-	ingest.Provider
-	LogTo(log *slog.Logger)
-}
-
 // A Source is what a Rig pulls from.
 type Source struct {
 	Name, Kind string // as in pull.Config
 	// Provider returns a new Provider of the service at base, by the time of now.
-	Provider func(base string, now *Clock) Provider
+	Provider func(base string, now *Clock) ingest.Provider
 }
 
 func (s Source) config(p ingest.Provider) pull.Config {
@@ -61,6 +55,7 @@ type Setup struct {
 	Service Service // knows the person already
 	Person  *simulate.Person
 	Timeout time.Duration // of a request; 5 s if zero
+	Takes   time.Duration // what Connect takes the person
 	// Fresh makes a connection for each request: on one that was used before, a request that gets no answer is sent again.
 	Fresh bool
 }
@@ -139,20 +134,16 @@ func (r *Rig) Open() {
 	if err := r.Configure(); err != nil {
 		r.T.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	p := r.setup.Provider(r.Server.URL, r.Now)
-	p.LogTo(log)
-	r.use(p, log)
+	r.Use(r.setup.Provider(r.Server.URL, r.Now))
 }
 
-// Use goes on with another provider until walkd starts again.
+// Use goes on with the provider p until walkd starts again. It is told where to log, if it does.
 func (r *Rig) Use(p ingest.Provider) {
 	r.T.Helper()
-	r.use(p, nil)
-}
-
-func (r *Rig) use(p ingest.Provider, log *slog.Logger) {
-	r.T.Helper()
+	log := slog.New(slog.NewTextHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if p, ok := p.(interface{ LogTo(log *slog.Logger) }); ok {
+		p.LogTo(log)
+	}
 	transport := &http.Transport{DisableKeepAlives: r.setup.Fresh}
 	r.T.Cleanup(transport.CloseIdleConnections)
 	r.Accounts = []pull.Config{r.setup.config(p)}
@@ -195,10 +186,10 @@ func (r *Rig) TryConnect(takes time.Duration) (pull.Connected, error) {
 	return done, err
 }
 
-// Connect goes the way of a browser in a second.
+// Connect is TryConnect, which takes what the Setup says and must succeed.
 func (r *Rig) Connect() pull.Connected {
 	r.T.Helper()
-	done, err := r.TryConnect(time.Second)
+	done, err := r.TryConnect(r.setup.Takes)
 	if err != nil {
 		r.T.Fatal(err)
 	}
@@ -247,13 +238,14 @@ func (r *Rig) Lose(path string) {
 	r.Hook.Store(&f)
 }
 
-// MustPoll polls once, and returns when the next poll is due.
+// MustPoll polls once, looks at the state as a person could, and returns when the next poll is due.
 func (r *Rig) MustPoll() time.Time {
 	r.T.Helper()
 	next, err := r.Poll(r.T.Context())
 	if err != nil {
 		r.T.Fatal(err)
 	}
+	r.State()
 	return next
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/walkd/walkd/internal/store"
 )
 
-const crashVariable = "WALKD_PULL_CRASH"
+const crashVariable = "WALKD_PULLTEST_CRASH"
 
 // A Death says whether a process kills itself around a request: before it is sent, or once its answer has come, before
 // that is handed on. point is what was given to Rig.Crash.

@@ -10,16 +10,17 @@ import (
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/walking"
 )
 
 // fewest is how many requests a year would take if all of it could be asked for at once.
 func (r *rig) fewest() (steps, exercises int) {
-	all := walking.Window{Start: at("2010-01-01T00:00:00Z"), End: r.now.Now()}
+	all := walking.Window{Start: at("2010-01-01T00:00:00Z"), End: r.Now.Now()}
 	pages := func(n, size int) int { return (n + size - 1) / size }
-	return pages(len(r.person.Points(all, r.now.Now())), googlehealth.StepsSize),
-		pages(len(r.person.Sessions(all, r.now.Now())), googlehealth.ExerciseSize)
+	return pages(len(r.Person.Points(all, r.Now.Now())), googlehealth.StepsSize),
+		pages(len(r.Person.Sessions(all, r.Now.Now())), googlehealth.ExerciseSize)
 }
 
 // How many requests the first poll and the history take: pages of steps and of exercises, by windows of 61 days, and
@@ -45,9 +46,9 @@ func TestRequestsOfAHistory(t *testing.T) {
 			}
 			t.Parallel()
 			r := newRig(t, tt.plan)
-			r.connect()
-			r.poll()
-			rounds := r.backfill()
+			r.Connect()
+			r.MustPoll()
+			rounds := r.MustBackfill()
 			got := r.asked(nil)
 			steps, exercises := r.fewest()
 			t.Logf("%v in %d rounds; %d and %d if all could be asked for at once", got, rounds, steps, exercises)
@@ -91,26 +92,26 @@ func TestRequestsOfADay(t *testing.T) {
 				tt.plan.days, days = 45, 8
 			}
 			r := newRig(t, tt.plan)
-			r.connect()
-			r.poll()
-			r.backfill()
-			r.live(at("2026-11-20T23:00:00Z")) // midnight in Oslo
+			r.Connect()
+			r.MustPoll()
+			r.MustBackfill()
+			r.Live(at("2026-11-20T23:00:00Z")) // midnight in Oslo
 			for n := range days {
 				before := r.service.Requests()
-				r.live(at("2026-11-21T23:00:00Z").AddDate(0, 0, n))
+				r.Live(at("2026-11-21T23:00:00Z").AddDate(0, 0, n))
 				got := r.asked(before)
-				t.Logf("day %d: %d requests, %v", n+1, sumOf(got), got)
+				t.Logf("day %d: %d requests, %v", n+1, pulltest.Sum(got), got)
 				if d := diff(tt.want, got); d != "" && n == 0 {
 					t.Errorf("requests (-want +got):\n%s", d)
 				}
-				if sumOf(got) > pull.DefaultDaily {
-					t.Errorf("%d requests in a day", sumOf(got))
+				if pulltest.Sum(got) > pull.DefaultDaily {
+					t.Errorf("%d requests in a day", pulltest.Sum(got))
 				}
-				if s := r.state(); s.Problem != nil {
+				if s := r.State(); s.Problem != nil {
 					t.Errorf("%+v", s.Problem)
 				}
 			}
-			r.sync()
+			r.MustSync()
 			r.same(r.synced())
 		})
 	}
@@ -139,14 +140,14 @@ func TestRequestsOfALookBack(t *testing.T) {
 			t.Parallel()
 			tt.plan.days = 45
 			r := newRig(t, tt.plan)
-			r.connect()
-			s := r.provider.Source(&http.Client{Transport: bearer(r.token().Access)})
-			z := r.person.Zones()
-			today := z.Day(r.now.Now())
+			r.Connect()
+			s := r.provider().Source(&http.Client{Transport: bearer(r.Token().Access)})
+			z := r.Person.Zones()
+			today := z.Day(r.Now.Now())
 			for days, want := range tt.want {
 				before := r.service.Requests()
 				w := walking.Window{Start: (today - walking.Day(days-1)).In(oslo), End: (today + 1).In(oslo)}
-				b, err := s.Fetch(t.Context(), ingest.Request{Window: w, Zones: z, Now: r.now.Now(), Sessions: true})
+				b, err := s.Fetch(t.Context(), ingest.Request{Window: w, Zones: z, Now: r.Now.Now(), Sessions: true})
 				if err != nil || len(b.Records) != 1 {
 					t.Fatal(err)
 				}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/healthsim"
 	"github.com/walkd/walkd/internal/walking"
@@ -50,20 +51,20 @@ func TestAccounts(t *testing.T) {
 		t.Run(string(tt.kind), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, rigPlan{start: "2026-11-20T08:03:20Z"})
-			r.connect()
+			r.Connect()
 			r.service.Break(simulate.Fault{Kind: tt.kind, Path: "ann /v4/"})
 			before := r.service.Requests()
-			r.live(r.now.Now().Add(10 * time.Hour))
-			s := r.state()
+			r.Live(r.Now.Now().Add(10 * time.Hour))
+			s := r.State()
 			if s.Problem == nil || s.Phase != tt.phase || !strings.Contains(s.Problem.Text, tt.text) || !strings.HasPrefix(s.Problem.Remedy, tt.remedy) ||
 				(tt.remedy == "") != (s.Problem.Remedy == "") {
 				t.Errorf("%s, %+v", s.Phase, s.Problem)
 			}
 			asked := r.asked(before)
-			if n := sumOf(asked); n > tt.most {
+			if n := pulltest.Sum(asked); n > tt.most {
 				t.Errorf("%d requests in ten hours, want at most %d: %v", n, tt.most, asked)
 			}
-			if n := strings.Count(r.log.String(), "cannot pull from a source"); n < 1 || n > 2 { // 401 is no matter of consent at first
+			if n := strings.Count(r.Log.String(), "cannot pull from a source"); n < 1 || n > 2 { // 401 is no matter of consent at first
 				t.Errorf("it is said %d times", n)
 			}
 			if steps, _ := r.stored(); len(steps) > 0 {
@@ -71,15 +72,15 @@ func TestAccounts(t *testing.T) {
 			}
 			r.service.Clear()
 			if tt.phase == pull.NeedsConsent {
-				r.connect()
+				r.Connect()
 			}
-			r.live(r.now.Now().Add(6*time.Hour + 30*time.Minute)) // by itself
-			r.sync()
-			if s := r.state(); s.Phase != pull.OK || s.Problem != nil {
+			r.Live(r.Now.Now().Add(6*time.Hour + 30*time.Minute)) // by itself
+			r.MustSync()
+			if s := r.State(); s.Phase != pull.OK || s.Problem != nil {
 				t.Errorf("mended: %s, %+v", s.Phase, s.Problem)
 			}
 			r.same(r.synced())
-			r.quiet()
+			r.Quiet()
 		})
 	}
 }
@@ -88,14 +89,14 @@ func TestAccounts(t *testing.T) {
 func TestLostConsent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	r.service.LoseConsent("ann")
-	r.now.add(2 * time.Hour)
-	r.poll()
+	r.Now.Add(2 * time.Hour)
+	r.MustPoll()
 	lost := func(when string) {
 		t.Helper()
-		s := r.state()
+		s := r.State()
 		if s.Phase != pull.NeedsConsent || !strings.Contains(s.Problem.Text, "the consent has lost its effect") ||
 			s.Problem.Remedy != "take the access away from walkd at https://myaccount.google.com/connections, and connect it again" {
 			t.Errorf("%s: %s, %+v", when, s.Phase, s.Problem)
@@ -103,48 +104,48 @@ func TestLostConsent(t *testing.T) {
 	}
 	lost("at once")
 	before := r.service.Requests()
-	r.live(r.now.Now().Add(24 * time.Hour))
-	if n := sumOf(r.asked(before)); n > 0 {
+	r.Live(r.Now.Now().Add(24 * time.Hour))
+	if n := pulltest.Sum(r.asked(before)); n > 0 {
 		t.Errorf("%d requests while it waits for the person", n)
 	}
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	lost("connected without taking it back")
-	if err := r.provider.Revoke(t.Context(), http.DefaultClient, r.token()); err != nil {
+	if err := r.provider().Revoke(t.Context(), http.DefaultClient, r.Token()); err != nil {
 		t.Error(err)
 	}
-	r.connect()
-	r.poll()
-	r.backfill()
-	if s := r.state(); s.Phase != pull.OK {
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("connected after taking it back: %s, %+v", s.Phase, s.Problem)
 	}
 	r.same(r.synced())
-	r.quiet()
+	r.Quiet()
 }
 
 // A consent that is ended from here is over for Google as well, and ending it once more is no error.
 func TestRevokedConsent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	for range 2 {
-		if err := r.provider.Revoke(t.Context(), http.DefaultClient, r.token()); err != nil {
+		if err := r.provider().Revoke(t.Context(), http.DefaultClient, r.Token()); err != nil {
 			t.Error(err)
 		}
 	}
-	r.now.add(2 * time.Hour)
-	r.poll()
-	if s := r.state(); s.Phase != pull.NeedsConsent || !strings.Contains(s.Problem.Text, "the consent has ended or was withdrawn") {
+	r.Now.Add(2 * time.Hour)
+	r.MustPoll()
+	if s := r.State(); s.Phase != pull.NeedsConsent || !strings.Contains(s.Problem.Text, "the consent has ended or was withdrawn") {
 		t.Errorf("%s, %+v", s.Phase, s.Problem)
 	}
-	r.connect()
-	r.poll()
-	if s := r.state(); s.Phase != pull.OK {
+	r.Connect()
+	r.MustPoll()
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("connected again: %s, %+v", s.Phase, s.Problem)
 	}
-	r.quiet()
+	r.Quiet()
 }
 
 // People can untick each right. Without activity there is nothing to do; without settings all data comes, and how far it
@@ -152,62 +153,62 @@ func TestRevokedConsent(t *testing.T) {
 func TestScopesInPart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{start: "2026-11-19T22:03:20Z", option: func(o *healthsim.Options) { o.Granted = []string{healthsim.ScopeSettings} }})
-	_, err := r.tryConnect()
+	_, err := r.TryConnect(0)
 	if err == nil || !strings.Contains(err.Error(), "connect it again, and leave the box for activity and fitness data ticked") {
 		t.Errorf("settings alone: %v", err)
 	}
-	if s := r.state(); s.Connected {
+	if s := r.State(); s.Connected {
 		t.Errorf("settings alone: %+v", s)
 	}
 	r.service.Revoke("ann")
 	r.service.SetGranted([]string{healthsim.ScopeActivity})
-	if c := r.connect(); !slices.Equal(c.Scopes, []string{activity}) || c.Zone != nil {
+	if c := r.Connect(); !slices.Equal(c.Scopes, []string{activity}) || c.Zone != nil {
 		t.Errorf("activity alone: %+v", c)
 	}
-	r.poll()
-	r.backfill()
-	r.live(at("2026-11-20T00:00:00Z"))
+	r.MustPoll()
+	r.MustBackfill()
+	r.Live(at("2026-11-20T00:00:00Z"))
 	before := r.service.Requests()
-	r.live(at("2026-11-21T00:00:00Z"))
+	r.Live(at("2026-11-21T00:00:00Z"))
 	asked := r.asked(before)
-	if n := sumOf(asked); n > pull.DefaultDaily || asked["pairedDevices"]+asked["settings"] > 0 {
+	if n := pulltest.Sum(asked); n > pull.DefaultDaily || asked["pairedDevices"]+asked["settings"] > 0 {
 		t.Errorf("%d requests in a day, %v", n, asked)
 	}
 	t.Logf("a day without settings: %v", asked)
-	r.now.set(at("2026-11-21T09:05:00Z"))
-	r.sync()
-	if s := r.state(); s.Phase != pull.OK || !s.Synced.IsZero() {
+	r.Now.Set(at("2026-11-21T09:05:00Z"))
+	r.MustSync()
+	if s := r.State(); s.Phase != pull.OK || !s.Synced.IsZero() {
 		t.Errorf("%s, synced %s, %+v", s.Phase, s.Synced, s.Problem)
 	}
-	points := r.person.Points(walking.Window{Start: r.now.Now().Add(-48 * time.Hour), End: r.now.Now()}, r.now.Now())
-	if got, want := r.stream().SyncedThrough, points[len(points)-1].Start.Add(time.Minute); !got.Equal(want) {
+	points := r.Person.Points(walking.Window{Start: r.Now.Now().Add(-48 * time.Hour), End: r.Now.Now()}, r.Now.Now())
+	if got, want := r.Stream().SyncedThrough, points[len(points)-1].Start.Add(time.Minute); !got.Equal(want) {
 		t.Errorf("synced through %s, want the end of the last minute with steps, %s", got, want)
 	}
 	r.same(r.synced())
-	if n := strings.Count(r.log.String(), "leave the box for settings ticked"); n != 1 {
+	if n := strings.Count(r.Log.String(), "leave the box for settings ticked"); n != 1 {
 		t.Errorf("it is said %d times that the right is missing", n)
 	}
-	if !strings.Contains(r.log.String(), "level=WARN") {
+	if !strings.Contains(r.Log.String(), "level=WARN") {
 		t.Error("nothing warns of the right that is missing")
 	}
 	// The other right is added later, and the first stays although it is not ticked now.
 	r.service.SetGranted([]string{healthsim.ScopeSettings})
-	if c := r.connect(); len(c.Scopes) != 2 || c.Zone.String() != "Europe/Oslo" {
+	if c := r.Connect(); len(c.Scopes) != 2 || c.Zone.String() != "Europe/Oslo" {
 		t.Errorf("both: %+v", c)
 	}
-	r.poll()
-	if s := r.state(); s.Phase != pull.OK || !s.Synced.Equal(r.synced().Truncate(time.Second)) {
+	r.MustPoll()
+	if s := r.State(); s.Phase != pull.OK || !s.Synced.Equal(r.synced().Truncate(time.Second)) {
 		t.Errorf("both: %s, synced %s, %+v", s.Phase, s.Synced, s.Problem)
 	}
-	r.quiet()
+	r.Quiet()
 }
 
 // Google has answered 500 to clients that ask for several things at once. Polls and the backfill do, and get there.
 func TestParallel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 40, option: func(o *healthsim.Options) { o.Parallel = 1 }})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	// Two of them meet: the first waits for the second, which is then one too many.
 	var met sync.Once
 	arrived, refused := make(chan struct{}), make(chan struct{})
@@ -221,23 +222,23 @@ func TestParallel(t *testing.T) {
 		}
 		return first
 	}
-	r.hook.Store(&f)
+	r.Hook.Store(&f)
 	backfilled := make(chan error, 1)
 	go func() { _, err := r.Backfill(t.Context()); backfilled <- err }()
 	<-arrived
-	r.now.add(time.Hour)
-	r.poll()
-	if s := r.state(); s.Problem == nil || !strings.Contains(s.Problem.Text, "answered 500 Internal Server Error") {
+	r.Now.Add(time.Hour)
+	r.MustPoll()
+	if s := r.State(); s.Problem == nil || !strings.Contains(s.Problem.Text, "answered 500 Internal Server Error") {
 		t.Errorf("%s, %+v", s.Phase, s.Problem)
 	}
 	close(refused)
 	if err := <-backfilled; err != nil {
 		t.Error(err)
 	}
-	r.live(r.now.Now().Add(time.Hour))
-	r.backfill()
-	r.sync()
-	if s := r.state(); s.Phase != pull.OK {
+	r.Live(r.Now.Now().Add(time.Hour))
+	r.MustBackfill()
+	r.MustSync()
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("%s, %+v", s.Phase, s.Problem)
 	}
 	r.same(r.synced())
@@ -269,11 +270,11 @@ func TestFiguresAreTheTruth(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, rigPlan{days: 31, option: option})
 			worn := at("2026-11-02T23:00:00Z") // 3 November is not worn, and on the 4th nobody walks
-			r.person.Delete(walking.Window{Start: worn, End: worn.Add(48 * time.Hour)})
-			r.person.Correct(worn.Add(30*time.Hour), 0)
-			r.connect()
-			r.poll()
-			r.backfill()
+			r.Person.Delete(walking.Window{Start: worn, End: worn.Add(48 * time.Hour)})
+			r.Person.Correct(worn.Add(30*time.Hour), 0)
+			r.Connect()
+			r.MustPoll()
+			r.MustBackfill()
 			for path, n := range r.asked(nil) {
 				if !slices.Contains([]string{
 					"steps", "steps/dataPoints:dailyRollUp", "exercise", "pairedDevices", "settings", "token",
@@ -282,7 +283,7 @@ func TestFiguresAreTheTruth(t *testing.T) {
 				}
 			}
 			want := map[walking.Day]float64{}
-			for _, p := range r.person.Points(walking.Window{End: r.now.Now()}, r.now.Now()) {
+			for _, p := range r.Person.Points(walking.Window{End: r.Now.Now()}, r.Now.Now()) {
 				want[walking.DayOf(p.Start.In(oslo).Date())] += float64(p.Steps)
 			}
 			if len(want) != 31 || want[day("2026-11-04")] != 0 {
@@ -305,8 +306,8 @@ func TestFiguresAreTheTruth(t *testing.T) {
 				t.Errorf("days (-walked +stored):\n%s", diff(want, got))
 			}
 			told := map[walking.Day]float64{}
-			first := r.person.First() - 5
-			list, err := totaler(r.provider.Source(&http.Client{Transport: bearer(r.token().Access)}))(t.Context(), first, first+100)
+			first := r.Person.First() - 5
+			list, err := totaler(r.provider().Source(&http.Client{Transport: bearer(r.Token().Access)}))(t.Context(), first, first+100)
 			for _, total := range list {
 				told[total.Day] = total.Steps
 			}
@@ -319,13 +320,13 @@ func TestFiguresAreTheTruth(t *testing.T) {
 
 // listed returns the steps of days in the list of all points.
 func (r *rig) listed() map[walking.Day]float64 {
-	r.t.Helper()
+	r.T.Helper()
 	out := map[walking.Day]float64{}
-	client := &http.Client{Transport: bearer(r.token().Access)}
+	client := &http.Client{Transport: bearer(r.Token().Access)}
 	for token := ""; ; {
-		resp, err := client.Get(r.server.URL + "/v4/users/me/dataTypes/steps/dataPoints?pageSize=10000&pageToken=" + token)
+		resp, err := client.Get(r.Server.URL + "/v4/users/me/dataTypes/steps/dataPoints?pageSize=10000&pageToken=" + token)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		var page struct {
 			DataPoints []struct {
@@ -337,13 +338,13 @@ func (r *rig) listed() map[walking.Day]float64 {
 			NextPageToken string
 		}
 		if err := ingest.ReadJSON("the service", resp, &page); err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		for _, p := range page.DataPoints {
 			var n float64
 			if p.Steps.Count != nil {
 				if _, err := fmt.Sscan(fmt.Sprint(p.Steps.Count), &n); err != nil {
-					r.t.Fatal(err)
+					r.T.Fatal(err)
 				}
 			}
 			out[walking.DayOf(p.Steps.Interval.StartTime.In(oslo).Date())] += n
@@ -361,23 +362,23 @@ func TestWatchIsStaleWhileABandSyncs(t *testing.T) {
 	r.service.Pair("ann", healthsim.Device{Product: "Inspire 3", Type: "TRACKER", Synced: func(now time.Time) time.Time {
 		return now.Truncate(5 * time.Minute)
 	}})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	off := walking.Window{Start: at("2026-11-20T09:00:00Z"), End: at("2026-11-20T17:00:00Z")} // the watch has no phone near it
-	r.person.NoSync(off)
-	r.live(at("2026-11-20T16:50:00Z"))
+	r.Person.NoSync(off)
+	r.Live(at("2026-11-20T16:50:00Z"))
 	last := r.synced()
-	if s := r.state(); s.Phase != pull.OK || s.Synced.Sub(last).Truncate(time.Millisecond) != 0 {
+	if s := r.State(); s.Phase != pull.OK || s.Synced.Sub(last).Truncate(time.Millisecond) != 0 {
 		t.Errorf("%s, synced at %s, want %s", s.Phase, s.Synced, last)
 	}
-	if got := r.stream().SyncedThrough; got.Sub(last) > time.Millisecond {
+	if got := r.Stream().SyncedThrough; got.Sub(last) > time.Millisecond {
 		t.Errorf("synced through %s, want %s and no more", got, last)
 	}
 	r.same(last)
-	r.live(at("2026-11-20T18:00:00Z"))
-	r.sync()
-	if got, now := r.stream().SyncedThrough, r.synced(); got.Sub(now).Abs() > 10*time.Minute {
+	r.Live(at("2026-11-20T18:00:00Z"))
+	r.MustSync()
+	if got, now := r.Stream().SyncedThrough, r.synced(); got.Sub(now).Abs() > 10*time.Minute {
 		t.Errorf("once it has synced again: synced through %s, want %s", got, now)
 	}
 	r.same(r.synced())
@@ -390,21 +391,21 @@ func TestBandIsWornWhileTheWatchIsStale(t *testing.T) {
 	r := newRig(t, rigPlan{start: "2026-11-20T08:03:20Z"})
 	charged := at("2026-11-20T08:00:00Z")
 	r.service.Pair("ann", healthsim.Device{Product: "Pixel Watch 4", Type: "TRACKER", Synced: func(time.Time) time.Time { return charged }})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	before := r.service.Requests()
-	r.live(at("2026-11-20T13:03:20Z"))
+	r.Live(at("2026-11-20T13:03:20Z"))
 	asked := r.asked(before)
 	if asked["steps"] < 10 { // every 25 minutes
 		t.Errorf("asked %v in five hours", asked)
 	}
-	points := r.person.Points(walking.Window{Start: charged, End: r.now.Now()}, r.now.Now())
+	points := r.Person.Points(walking.Window{Start: charged, End: r.Now.Now()}, r.Now.Now())
 	newest := points[len(points)-1].Start.Add(time.Minute)
-	if got := r.stream().SyncedThrough; newest.Sub(got) > 30*time.Minute || got.After(newest) {
+	if got := r.Stream().SyncedThrough; newest.Sub(got) > 30*time.Minute || got.After(newest) {
 		t.Errorf("synced through %s, the newest minute ends at %s", got, newest)
 	}
-	r.sync()
+	r.MustSync()
 	r.same(r.synced())
 }
 
@@ -414,16 +415,16 @@ func TestWatchInADrawer(t *testing.T) {
 	r := newRig(t, rigPlan{days: 40, plan: simulate.Plan{Every: 24 * time.Hour, Night: 24 * time.Hour}}) // the band syncs once a day
 	drawer := at("2026-10-20T08:00:00Z")
 	r.service.Pair("ann", healthsim.Device{Product: "Versa 2", Type: "TRACKER", Synced: func(time.Time) time.Time { return drawer }})
-	r.connect()
-	r.live(at("2026-11-21T12:00:00Z"))
-	r.sync()
-	if got, want := r.stream().SyncedThrough, at("2026-11-21T00:00:00Z"); !got.Equal(want) {
+	r.Connect()
+	r.Live(at("2026-11-21T12:00:00Z"))
+	r.MustSync()
+	if got, want := r.Stream().SyncedThrough, at("2026-11-21T00:00:00Z"); !got.Equal(want) {
 		t.Errorf("synced through %s, want the sync of the band, %s", got, want)
 	}
 	r.same(r.synced())
 	// A scale alone is nothing that counts steps.
-	r.person.Delete(walking.Window{Start: at("2026-01-01T00:00:00Z"), End: at("2026-12-31T00:00:00Z")})
-	d, err := describer(r.provider.Source(&http.Client{Transport: bearer(r.token().Access)}))(t.Context())
+	r.Person.Delete(walking.Window{Start: at("2026-01-01T00:00:00Z"), End: at("2026-12-31T00:00:00Z")})
+	d, err := describer(r.provider().Source(&http.Client{Transport: bearer(r.Token().Access)}))(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,47 +443,47 @@ func TestGrantOfAWeek(t *testing.T) {
 	t.Parallel()
 	const week = 7 * 24 * time.Hour
 	r := newRig(t, rigPlan{option: func(o *healthsim.Options) { o.GrantFor = week }})
-	ends := r.now.Now().Add(week)
+	ends := r.Now.Now().Add(week)
 	near := func(got time.Time) bool { return got.Sub(ends).Abs() <= 2*time.Second }
-	if c := r.connect(); !near(c.Ends) {
+	if c := r.Connect(); !near(c.Ends) {
 		t.Errorf("connected until %s, want %s", c.Ends, ends)
 	}
 	for range 6 {
-		before := r.token().Access
-		r.live(r.now.Now().Add(time.Hour))
-		r.now.add(23 * time.Hour)
-		r.poll()
-		if r.token().Access == before {
+		before := r.Token().Access
+		r.Live(r.Now.Now().Add(time.Hour))
+		r.Now.Add(23 * time.Hour)
+		r.MustPoll()
+		if r.Token().Access == before {
 			t.Error("nothing was renewed in a day")
 		}
-		r.restart()
-		if s := r.state(); s.Phase != pull.OK || !near(s.ConsentEnds) {
-			t.Errorf("%s: %s until %s, want %s", r.now.Now(), s.Phase, s.ConsentEnds, ends)
+		r.Restart()
+		if s := r.State(); s.Phase != pull.OK || !near(s.ConsentEnds) {
+			t.Errorf("%s: %s until %s, want %s", r.Now.Now(), s.Phase, s.ConsentEnds, ends)
 		}
 	}
 	// A new consent in time has an end of its own.
-	ends = r.now.Now().Add(week)
-	if c := r.connect(); !near(c.Ends) || !near(r.state().ConsentEnds) {
+	ends = r.Now.Now().Add(week)
+	if c := r.Connect(); !near(c.Ends) || !near(r.State().ConsentEnds) {
 		t.Errorf("connected anew until %s, want %s", c.Ends, ends)
 	}
-	r.now.set(ends.Add(-time.Hour))
-	r.live(ends.Add(2 * time.Hour))
-	if s := r.state(); s.Phase != pull.NeedsConsent || !strings.Contains(s.Problem.Text, "the consent has ended or was withdrawn") ||
+	r.Now.Set(ends.Add(-time.Hour))
+	r.Live(ends.Add(2 * time.Hour))
+	if s := r.State(); s.Phase != pull.NeedsConsent || !strings.Contains(s.Problem.Text, "the consent has ended or was withdrawn") ||
 		s.Problem.Remedy != "run `walkd connect watch`" {
 		t.Errorf("at the end: %s, %+v", s.Phase, s.Problem)
 	}
 	// The client is published.
 	r.service.SetGrantFor(0)
-	if c := r.connect(); !c.Ends.IsZero() {
+	if c := r.Connect(); !c.Ends.IsZero() {
 		t.Errorf("published: connected until %s", c.Ends)
 	}
-	r.live(r.now.Now().Add(2 * time.Hour))
-	r.now.add(2 * week)
-	r.restart()
-	r.sync()
-	if s := r.state(); s.Phase != pull.OK || !s.ConsentEnds.IsZero() {
+	r.Live(r.Now.Now().Add(2 * time.Hour))
+	r.Now.Add(2 * week)
+	r.Restart()
+	r.MustSync()
+	if s := r.State(); s.Phase != pull.OK || !s.ConsentEnds.IsZero() {
 		t.Errorf("published: %s until %s", s.Phase, s.ConsentEnds)
 	}
 	r.same(r.synced())
-	r.quiet()
+	r.Quiet()
 }

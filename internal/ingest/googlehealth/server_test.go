@@ -18,6 +18,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/googlehealth"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -146,13 +147,7 @@ func sample(t testing.TB, name string) string {
 	return string(b)
 }
 
-func at(text string) time.Time {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		panic(err)
-	}
-	return t.UTC()
-}
+func at(text string) time.Time { return pulltest.At(text) }
 
 var oslo = func() *time.Location {
 	z, err := time.LoadLocation("Europe/Oslo")

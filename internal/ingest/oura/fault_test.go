@@ -8,6 +8,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/ourasim"
 	"github.com/walkd/walkd/internal/walking"
@@ -18,9 +19,9 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, timeout: time.Second, plan: simulate.Plan{Every: time.Minute, Night: time.Minute}})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	const activity, workout, token = "daily_activity", "workout", "/oauth/token"
 	turn := 0
 	for kind, want := range map[simulate.Kind]ingest.Class{
@@ -41,13 +42,13 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		for _, path := range paths {
-			r.now.add(24*time.Hour + 10*time.Minute) // the token ends, and workouts are due
+			r.Now.Add(24*time.Hour + 10*time.Minute) // the token ends, and workouts are due
 			before := r.stored()
 			r.service.Break(simulate.Fault{Kind: kind, Path: path})
-			asked := sum(r.service.Requests())
-			r.poll()
+			asked := pulltest.Sum(r.service.Requests())
+			r.MustPoll()
 			name := fmt.Sprint(kind, " at ", path)
-			s := r.state()
+			s := r.State()
 			wanted := want
 			switch {
 			case path == workout && (kind == ourasim.NoScope || kind == ourasim.NoMembership || kind == ourasim.Forbidden):
@@ -58,7 +59,7 @@ func TestFaults(t *testing.T) {
 			if wanted == "" && s.Problem != nil || wanted != "" && (s.Problem == nil || s.Problem.Class != wanted) {
 				t.Errorf("%s: %+v, want %q", name, s.Problem, wanted)
 			}
-			if n := sum(r.service.Requests()) - asked; n > 6 {
+			if n := pulltest.Sum(r.service.Requests()) - asked; n > 6 {
 				t.Errorf("%s: %d requests", name, n)
 			}
 			if s.Problem != nil {
@@ -68,26 +69,26 @@ func TestFaults(t *testing.T) {
 			}
 			r.service.Clear()
 			if s.Phase == pull.NeedsConsent {
-				r.connect()
-			} else if s.Next.After(r.now.Now()) {
-				r.now.set(s.Next.Add(time.Second))
+				r.Connect()
+			} else if s.Next.After(r.Now.Now()) {
+				r.Now.Set(s.Next.Add(time.Second))
 			}
-			r.live(r.now.Now().Add(3 * time.Hour))
-			if s = r.state(); s.Phase == pull.NeedsConsent { // an answer was lost with a token
-				r.connect()
-				r.poll()
-				s = r.state()
+			r.Live(r.Now.Now().Add(3 * time.Hour))
+			if s = r.State(); s.Phase == pull.NeedsConsent { // an answer was lost with a token
+				r.Connect()
+				r.MustPoll()
+				s = r.State()
 			}
 			if s.Problem != nil {
 				t.Fatalf("%s, then: %+v", name, s.Problem)
 			}
 		}
 	}
-	r.connect() // whoever was taken for one without the right to workouts gets them again
-	r.sync()
-	r.backfill()
+	r.Connect() // whoever was taken for one without the right to workouts gets them again
+	r.MustSync()
+	r.MustBackfill()
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // atToken returns what follows from a fault of the token endpoint, where there are other words for it.
@@ -105,32 +106,32 @@ func TestRandomFaults(t *testing.T) {
 	r := newRig(t, rigPlan{days: 6, option: func(o *ourasim.Options) {
 		o.PageSize, o.EmptyPages, o.NewIDs, o.Seed = 3, true, true, 7
 	}})
-	r.person.Late(walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}, at("2026-11-23T13:00:00Z"))
-	r.connect()
+	r.Person.Late(walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}, at("2026-11-23T13:00:00Z"))
+	r.Connect()
 	for d := range 3 {
 		// Not on the way to a token: an answer that is lost there costs the consent.
 		r.service.BreakAtRandom(0.15, ourasim.Throttle, ourasim.ServerError, ourasim.Unavailable, ourasim.Null, simulate.HTMLPage,
 			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, ourasim.Unauthorized)
 		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
-		r.live(morning.Add(7 * time.Hour))
-		r.person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
+		r.Live(morning.Add(7 * time.Hour))
+		r.Person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
 		w := walking.Window{Start: morning.Add(-50 * time.Hour), End: morning.Add(-40 * time.Hour)}
-		for _, p := range r.person.Truth(w, morning) {
-			r.person.Correct(p.Start, p.Steps/3)
+		for _, p := range r.Person.Truth(w, morning) {
+			r.Person.Correct(p.Start, p.Steps/3)
 		}
-		r.restart()
-		r.live(morning.Add(20 * time.Hour))
+		r.Restart()
+		r.Live(morning.Add(20 * time.Hour))
 		if _, err := r.Backfill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		r.service.Clear()
-		r.live(morning.Add(24 * time.Hour))
+		r.Live(morning.Add(24 * time.Hour))
 	}
-	r.live(at("2026-11-24T16:00:00Z"))
-	if s := r.state(); s.Problem != nil {
+	r.Live(at("2026-11-24T16:00:00Z"))
+	if s := r.State(); s.Problem != nil {
 		t.Errorf("%+v", s.Problem)
 	}
-	r.backfill()
+	r.MustBackfill()
 	r.same()
-	r.quiet()
+	r.Quiet()
 }

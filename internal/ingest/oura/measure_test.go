@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/ourasim"
 	"github.com/walkd/walkd/internal/walking"
@@ -146,7 +147,7 @@ func read(t *testing.T, v *volunteer, change func(*ourasim.Options)) ([]walking.
 	change(&o)
 	service := ourasim.New(o)
 	service.Add(person)
-	provider := providerAt("http://oura.example", &clock{now: now})
+	provider := providerAt("http://oura.example", pulltest.NewClock(now))
 	token, err := provider.Refresh(t.Context(), &http.Client{Transport: handled{service}}, ingest.Token{Refresh: service.Grant(v.name)})
 	if err != nil {
 		t.Fatal(err)

@@ -19,36 +19,36 @@ import (
 func TestBackfillOfAYear(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 365, option: func(o *ourasim.Options) { o.PageSize = 1000 }})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	before := r.service.Requests()
-	rounds := r.backfill()
+	rounds := r.MustBackfill()
 	if d := diff(map[string]int{"daily_activity": 2, "workout": 2}, r.asked(before)); d != "" || rounds != 2 {
 		t.Errorf("%d rounds, requests (-want +got):\n%s", rounds, d)
 	}
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // A day costs a request an hour, one every two hours at night, one for workouts every three, and one to renew the token.
 func TestRequestsOfADay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, plan: simulate.Plan{Every: 5 * time.Minute, Night: 5 * time.Minute}})
-	r.connect()
-	r.live(at("2026-11-22T00:00:00Z"))
-	r.backfill()
+	r.Connect()
+	r.Live(at("2026-11-22T00:00:00Z"))
+	r.MustBackfill()
 	for d := range 2 {
 		before := r.service.Requests()
 		end := at("2026-11-23T00:00:00Z").AddDate(0, 0, d)
-		r.live(end)
+		r.Live(end)
 		if d := diff(map[string]int{"daily_activity": 19, "workout": 7, "token": 1}, r.asked(before)); d != "" {
 			t.Errorf("until %s, requests (-want +got):\n%s", end, d)
 		}
-		if s := r.state(); s.Problem != nil {
+		if s := r.State(); s.Problem != nil {
 			t.Errorf("%s: %+v", end, s.Problem)
 		}
 	}
-	r.sync()
+	r.MustSync()
 	r.same()
 }
 
@@ -82,16 +82,16 @@ func TestVariants(t *testing.T) {
 			r := newRig(t, rigPlan{days: 12, option: change})
 			// A walk in the night with which the first poll begins, and the history ends: its day is that before.
 			for m := range 60 {
-				r.person.Correct(at("2026-11-12T23:30:00Z").Add(time.Duration(m)*time.Minute), 90)
+				r.Person.Correct(at("2026-11-12T23:30:00Z").Add(time.Duration(m)*time.Minute), 90)
 			}
-			r.connect()
-			r.poll()
-			r.backfill()
+			r.Connect()
+			r.MustPoll()
+			r.MustBackfill()
 			r.same()
-			r.live(at("2026-11-21T18:00:00Z"))
-			r.sync() // with workouts, which are asked for every three hours
+			r.Live(at("2026-11-21T18:00:00Z"))
+			r.MustSync() // with workouts, which are asked for every three hours
 			r.same()
-			r.quiet()
+			r.Quiet()
 		})
 	}
 }
@@ -104,9 +104,9 @@ func TestWithoutClasses(t *testing.T) {
 		o.Unworn = []walking.Window{{Start: at("2026-11-18T09:00:00Z"), End: at("2026-11-18T12:30:00Z")}}
 	}})
 	r.noClasses = true
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
 	if in := r.stored(); len(in.Unworn) > 0 || len(in.Records) < 100 {
 		t.Errorf("%d records, unworn %v", len(in.Records), in.Unworn)
@@ -117,15 +117,15 @@ func TestWithoutClasses(t *testing.T) {
 func TestDailyTotals(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 4, option: func(o *ourasim.Options) { o.NoClasses, o.NoMETs = true, true }})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	var got []string
 	for _, x := range r.stored().Records {
 		got = append(got, fmt.Sprintf("%s %s %g", x.Start.Format("02T15:04Z"), x.Duration, x.Steps))
 	}
 	var want []string
-	for _, doc := range r.service.Documents("ann", r.now.Now()) {
+	for _, doc := range r.service.Documents("ann", r.Now.Now()) {
 		length := 20 * time.Hour // to midnight
 		if doc.Day == walking.DayOf(2026, 11, 20) {
 			length = at("2026-11-20T11:03:00Z").Sub(doc.Start) // to now
@@ -145,25 +145,25 @@ func TestDailyTotals(t *testing.T) {
 func TestLateAndCorrected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 20})
-	r.person.Late(walking.Window{Start: at("2026-11-17T08:00:00Z"), End: at("2026-11-18T12:00:00Z")}, at("2026-11-20T13:00:00Z"))
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Person.Late(walking.Window{Start: at("2026-11-17T08:00:00Z"), End: at("2026-11-18T12:00:00Z")}, at("2026-11-20T13:00:00Z"))
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
-	r.live(at("2026-11-20T15:00:00Z"))
+	r.Live(at("2026-11-20T15:00:00Z"))
 	r.same()
 	oslo := zoneOf("Europe/Oslo")
 	yesterday := walking.DayOf(2026, 11, 19).In(oslo)
-	for _, p := range r.person.Truth(walking.Window{Start: yesterday, End: yesterday.AddDate(0, 0, 1)}, r.now.Now()) {
-		r.person.Correct(p.Start, p.Steps/2)
+	for _, p := range r.Person.Truth(walking.Window{Start: yesterday, End: yesterday.AddDate(0, 0, 1)}, r.Now.Now()) {
+		r.Person.Correct(p.Start, p.Steps/2)
 	}
-	r.person.Delete(walking.Window{Start: at("2026-11-14T03:00:00Z"), End: at("2026-11-15T03:00:00Z")})
+	r.Person.Delete(walking.Window{Start: at("2026-11-14T03:00:00Z"), End: at("2026-11-15T03:00:00Z")})
 	r.service.Forget("ann", walking.DayOf(2026, 11, 15))
-	r.live(at("2026-11-20T19:00:00Z")) // workouts are asked for every three hours
+	r.Live(at("2026-11-20T19:00:00Z")) // workouts are asked for every three hours
 	r.same()
-	r.person.Delete(walking.Window{Start: at("2026-11-02T00:00:00Z"), End: at("2026-11-03T00:00:00Z")})
-	r.now.set(at("2026-11-28T12:00:00Z"))
-	r.poll() // with a look back over thirty days
+	r.Person.Delete(walking.Window{Start: at("2026-11-02T00:00:00Z"), End: at("2026-11-03T00:00:00Z")})
+	r.Now.Set(at("2026-11-28T12:00:00Z"))
+	r.MustPoll() // with a look back over thirty days
 	r.same()
 }
 
@@ -171,19 +171,19 @@ func TestLateAndCorrected(t *testing.T) {
 func TestAway(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 12})
-	r.connect()
-	r.poll()
-	r.backfill()
-	r.person.NoSync(walking.Window{Start: at("2026-11-20T12:00:00Z"), End: at("2026-11-23T12:00:00Z")})
-	r.live(at("2026-11-22T12:00:00Z"))
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
+	r.Person.NoSync(walking.Window{Start: at("2026-11-20T12:00:00Z"), End: at("2026-11-23T12:00:00Z")})
+	r.Live(at("2026-11-22T12:00:00Z"))
 	if got := r.through(); got.After(at("2026-11-20T12:00:00Z")) || got.Before(at("2026-11-20T11:30:00Z")) {
 		t.Errorf("synced through %s", got)
 	}
 	r.same()
-	r.restart()
-	r.now.set(at("2026-12-05T12:00:00Z"))
-	r.poll()
-	r.backfill()
+	r.Restart()
+	r.Now.Set(at("2026-12-05T12:00:00Z"))
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
 }
 
@@ -191,9 +191,9 @@ func TestAway(t *testing.T) {
 func TestDown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 6})
-	r.connect()
-	r.live(at("2026-11-20T14:00:00Z"))
-	r.backfill()
+	r.Connect()
+	r.Live(at("2026-11-20T14:00:00Z"))
+	r.MustBackfill()
 	before := r.service.Requests()
 	stored := r.stored()
 	var asked atomic.Int64
@@ -201,9 +201,9 @@ func TestDown(t *testing.T) {
 		asked.Add(1)
 		panic(http.ErrAbortHandler)
 	}
-	r.hook.Store(&down)
-	r.live(at("2026-11-21T14:00:00Z"))
-	if s := r.state(); s.Phase != pull.Failing {
+	r.Hook.Store(&down)
+	r.Live(at("2026-11-21T14:00:00Z"))
+	if s := r.State(); s.Phase != pull.Failing {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
 	if n := asked.Load(); n > 80 || n < 24 || len(r.asked(before)) > 0 {
@@ -212,13 +212,13 @@ func TestDown(t *testing.T) {
 	if d := diff(stored, r.stored()); d != "" {
 		t.Errorf("stored (-before +then):\n%.2000s", d)
 	}
-	r.hook.Store(nil)
-	r.live(at("2026-11-21T16:30:00Z"))
-	if s := r.state(); s.Phase != pull.OK {
+	r.Hook.Store(nil)
+	r.Live(at("2026-11-21T16:30:00Z"))
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // Days of 23 and 25 hours are whole, also if Oura's days always have 24.
@@ -234,18 +234,18 @@ func TestClockChanges(t *testing.T) {
 				p.plan = simulate.Plan{Every: time.Minute, Night: time.Minute}
 				p.option = func(o *ourasim.Options) { o.AlwaysDay = always }
 				r := newRig(t, p)
-				r.connect()
-				r.poll()
-				r.backfill()
-				r.live(r.now.Now().Add(26 * time.Hour))
-				r.sync()
+				r.Connect()
+				r.MustPoll()
+				r.MustBackfill()
+				r.Live(r.Now.Now().Add(26 * time.Hour))
+				r.MustSync()
 				r.same()
-				person, err := r.store.Person(t.Context(), "ann")
+				person, err := r.Store.Person(t.Context(), "ann")
 				if err != nil {
 					t.Fatal(err)
 				}
 				// Nobody has traveled.
-				if home := walking.NewTimeline(r.person.Home()); !person.Zones.Equal(home) {
+				if home := walking.NewTimeline(r.Person.Home()); !person.Zones.Equal(home) {
 					t.Errorf("walkd believes in a journey: %v", person.Zones)
 				}
 			})
@@ -261,23 +261,23 @@ func TestClocksChangeAtNight(t *testing.T) {
 		r := newRig(t, rigPlan{start: start, days: 4, plan: simulate.Plan{Every: time.Minute, Night: time.Minute}})
 		// Somebody who does not sleep.
 		for m := range 8 * 60 {
-			r.person.Correct(at(start).Add(time.Duration(m)*time.Minute), 30)
+			r.Person.Correct(at(start).Add(time.Duration(m)*time.Minute), 30)
 		}
-		r.connect()
+		r.Connect()
 		for range 30 {
-			r.now.add(20 * time.Minute)
+			r.Now.Add(20 * time.Minute)
 			if _, err := r.Sync(t.Context(), pull.SyncRequest{}, nil); err != nil {
 				t.Fatal(err)
 			}
-			person, err := r.store.Person(t.Context(), "ann")
+			person, err := r.Store.Person(t.Context(), "ann")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if home := walking.NewTimeline(r.person.Home()); !person.Zones.Equal(home) {
-				t.Fatalf("at %s walkd believes in a journey", r.now.Now())
+			if home := walking.NewTimeline(r.Person.Home()); !person.Zones.Equal(home) {
+				t.Fatalf("at %s walkd believes in a journey", r.Now.Now())
 			}
 		}
-		r.backfill()
+		r.MustBackfill()
 		r.same()
 	}
 }
@@ -287,25 +287,25 @@ func TestTravel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{start: "2026-11-21T11:03:20Z", days: 3, plan: simulate.Plan{Every: 15 * time.Minute, Night: 15 * time.Minute}})
 	tokyo := zoneOf("Asia/Tokyo")
-	r.person.Travel(at("2026-11-22T09:00:00Z"), tokyo)
-	r.person.Travel(at("2026-11-24T03:00:00Z"), zoneOf("Europe/Oslo"))
-	r.connect()
+	r.Person.Travel(at("2026-11-22T09:00:00Z"), tokyo)
+	r.Person.Travel(at("2026-11-24T03:00:00Z"), zoneOf("Europe/Oslo"))
+	r.Connect()
 	hourAt := func(t *testing.T, text string) int {
 		t.Helper()
-		p, err := r.store.Person(t.Context(), "ann")
+		p, err := r.Store.Person(t.Context(), "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return at(text).In(p.Zones.At(at(text))).Hour()
 	}
-	r.live(at("2026-11-23T12:00:00Z"))
+	r.Live(at("2026-11-23T12:00:00Z"))
 	if got := hourAt(t, "2026-11-23T11:00:00Z"); got != 20 {
 		t.Errorf("on the journey it was %d o'clock", got)
 	}
-	r.sync()
+	r.MustSync()
 	r.same()
-	r.live(at("2026-11-25T16:00:00Z"))
-	r.sync()
+	r.Live(at("2026-11-25T16:00:00Z"))
+	r.MustSync()
 	r.same()
 	for text, want := range map[string]int{"2026-11-21T12:00:00Z": 13, "2026-11-23T12:00:00Z": 21, "2026-11-25T12:00:00Z": 13} {
 		if got := hourAt(t, text); got != want {
@@ -329,26 +329,26 @@ func TestWithoutWorkouts(t *testing.T) {
 				change(o)
 			}})
 			r.noWorkouts = true
-			r.connect()
+			r.Connect()
 			before := r.service.Requests()
-			r.poll()
-			r.backfill()
-			r.live(at("2026-11-20T18:00:00Z"))
-			r.sync()
+			r.MustPoll()
+			r.MustBackfill()
+			r.Live(at("2026-11-20T18:00:00Z"))
+			r.MustSync()
 			r.same()
 			if n := r.asked(before)["workout"]; n > 1 {
 				t.Errorf("asked %d times for workouts", n)
 			}
-			if s := r.state(); s.Phase != pull.OK {
+			if s := r.State(); s.Phase != pull.OK {
 				t.Errorf("%+v %+v", s, s.Problem)
 			}
 			// A new consent brings them, from the beginning.
 			r.service.SetGranted(ourasim.ScopeDaily, ourasim.ScopeWorkout)
 			r.noWorkouts = false
-			r.connect()
-			r.sync()
-			r.poll()
-			r.backfill()
+			r.Connect()
+			r.MustSync()
+			r.MustPoll()
+			r.MustBackfill()
 			r.same()
 		})
 	}
@@ -359,13 +359,13 @@ func TestMembership(t *testing.T) {
 	t.Parallel()
 	for _, mute := range []bool{false, true} {
 		r := newRig(t, rigPlan{option: func(o *ourasim.Options) { o.Mute = mute }})
-		r.connect()
-		r.live(at("2026-11-20T14:00:00Z"))
-		r.backfill()
+		r.Connect()
+		r.Live(at("2026-11-20T14:00:00Z"))
+		r.MustBackfill()
 		stored := r.stored()
 		r.service.SetLapsed(true)
-		r.live(at("2026-11-21T12:00:00Z"))
-		s := r.state()
+		r.Live(at("2026-11-21T12:00:00Z"))
+		s := r.State()
 		if s.Phase != pull.Failing || !strings.HasPrefix(s.Problem.Remedy, "renew the Oura membership") {
 			t.Errorf("%+v %+v", s, s.Problem)
 		}
@@ -373,11 +373,11 @@ func TestMembership(t *testing.T) {
 			t.Errorf("stored (-before +then):\n%.2000s", d)
 		}
 		r.service.SetLapsed(false)
-		r.live(at("2026-11-21T20:00:00Z"))
-		if s := r.state(); s.Phase != pull.OK {
+		r.Live(at("2026-11-21T20:00:00Z"))
+		if s := r.State(); s.Phase != pull.OK {
 			t.Errorf("%+v %+v", s, s.Problem)
 		}
-		r.sync()
+		r.MustSync()
 		r.same()
 	}
 }
@@ -387,22 +387,22 @@ func TestThrottledApplication(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[simulate.Kind]int{ourasim.ThrottleApp: 0, ourasim.ThrottleFor: 100 - 4} {
 		r := newRig(t, rigPlan{})
-		r.connect()
+		r.Connect()
 		r.service.Break(simulate.Fault{Kind: kind, Times: 1})
-		r.poll()
-		s := r.state()
+		r.MustPoll()
+		s := r.State()
 		if s.Phase != pull.Throttled || len(s.BudgetLeft) != 2 || s.BudgetLeft[1].Left != want {
 			t.Errorf("%s: %+v, %+v", kind, s, s.BudgetLeft)
 		}
 		wait := map[simulate.Kind]time.Duration{ourasim.ThrottleApp: 200 * time.Second, ourasim.ThrottleFor: time.Minute}[kind]
-		if got := s.Next.Sub(r.now.Now()); got != wait {
+		if got := s.Next.Sub(r.Now.Now()); got != wait {
 			t.Errorf("%s: asks again in %s, want %s", kind, got, wait)
 		}
-		r.live(r.now.Now().Add(10 * time.Minute))
-		if s := r.state(); s.Phase != pull.OK {
+		r.Live(r.Now.Now().Add(10 * time.Minute))
+		if s := r.State(); s.Phase != pull.OK {
 			t.Errorf("%s, then: %+v %+v", kind, s, s.Problem)
 		}
-		r.backfill()
+		r.MustBackfill()
 		r.same()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -83,7 +84,7 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 // source returns a source that asks s, and what it logs.
 func (s *script) source() (ingest.Source, *bytes.Buffer) {
 	var log bytes.Buffer
-	p := providerAt("https://oura.example", &clock{now: at(noon)})
+	p := providerAt("https://oura.example", pulltest.NewClock(at(noon)))
 	p.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
 	return p.Source(&http.Client{Transport: bearer{s, "the-token"}}), &log
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/polarsim"
 	"github.com/walkd/walkd/internal/walking"
@@ -19,7 +20,7 @@ func TestYear(t *testing.T) {
 	today := date("2026-11-20")
 	// The person was registered before, as after the loss of a store. Who is new is told no exercises from before.
 	r := connected(t, world{plan: simulate.Plan{First: today - 400}})
-	r.poll()
+	r.MustPoll()
 	r.backfill(time.Second)
 	r.same(today - 364)
 	got := r.service.Requests()
@@ -37,10 +38,10 @@ func TestYear(t *testing.T) {
 			t.Errorf("asked for %s", q)
 		}
 	}
-	if b := r.state().Backfill; b == nil || !b.Done {
+	if b := r.State().Backfill; b == nil || !b.Done {
 		t.Errorf("the history: %+v", b)
 	}
-	if _, sessions := r.stored(walking.Window{Start: at("2025-01-01T00:00:00Z"), End: r.now.Now()}); len(sessions) < 10 {
+	if _, sessions := r.stored(walking.Window{Start: at("2025-01-01T00:00:00Z"), End: r.Now.Now()}); len(sessions) < 10 {
 		t.Errorf("%d sessions", len(sessions))
 	}
 }
@@ -50,12 +51,12 @@ func TestYear(t *testing.T) {
 func TestDay(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{now: "2026-11-20T20:00:00Z", plan: simulate.Plan{First: date("2026-11-10")}})
-	r.poll()
+	r.MustPoll()
 	r.live(at("2026-11-20T23:00:00Z"))
 	before := r.service.Requests()
 	r.questions()
 	r.live(at("2026-11-21T23:00:00Z"))
-	if d := diff(map[string]int{"ann " + activitiesPath: 32, "ann " + exercisesPath: 8}, r.since(before)); d != "" {
+	if d := diff(map[string]int{"ann " + activitiesPath: 32, "ann " + exercisesPath: 8}, r.Since(before)); d != "" {
 		t.Errorf("requests of a day (-want +got):\n%s", d)
 	}
 	kinds := map[string]int{}
@@ -69,7 +70,7 @@ func TestDay(t *testing.T) {
 	r.backfill(time.Second)
 	r.jump(at("2026-11-22T12:00:00Z"))
 	r.same(date("2026-11-10"))
-	if s := r.state(); s.Phase != pull.OK {
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("%+v", s)
 	}
 	if short, long := r.service.Peak(); short > 25 || long > 60 {
@@ -84,47 +85,33 @@ func TestLateAndCorrected(t *testing.T) {
 	r := connected(t, world{plan: simulate.Plan{First: date(first)}})
 	hour := func(text string) walking.Window { return walking.Window{Start: at(text), End: at(text).Add(time.Hour)} }
 	// Yesterday comes three days late.
-	r.person.Late(walking.Window{Start: at("2026-11-18T23:00:00Z"), End: at("2026-11-19T23:00:00Z")}, at("2026-11-22T09:00:00Z"))
-	r.poll()
+	r.Person.Late(walking.Window{Start: at("2026-11-18T23:00:00Z"), End: at("2026-11-19T23:00:00Z")}, at("2026-11-22T09:00:00Z"))
+	r.MustPoll()
 	r.backfill(time.Second)
 	r.same(date(first))
 	// The day before is corrected downward, an hour is deleted, and so is a day with its exercises.
 	for m := range 60 {
-		r.person.Correct(at("2026-11-18T16:05:00Z").Add(time.Duration(m)*time.Minute), m%2)
+		r.Person.Correct(at("2026-11-18T16:05:00Z").Add(time.Duration(m)*time.Minute), m%2)
 	}
-	r.person.Delete(hour("2026-11-17T16:00:00Z"))
-	r.person.Delete(walking.Window{Start: at("2026-11-16T06:00:00Z"), End: at("2026-11-16T20:00:00Z")})
+	r.Person.Delete(hour("2026-11-17T16:00:00Z"))
+	r.Person.Delete(walking.Window{Start: at("2026-11-16T06:00:00Z"), End: at("2026-11-16T20:00:00Z")})
 	r.live(at("2026-11-20T15:00:00Z"))
 	r.same(date(first))
 	r.jump(at("2026-11-22T10:00:00Z"))
 	r.same(date(first))
 	// The device does not sync for four days.
-	r.person.NoSync(walking.Window{Start: at("2026-11-22T10:00:00Z"), End: at("2026-11-26T15:00:00Z")})
+	r.Person.NoSync(walking.Window{Start: at("2026-11-22T10:00:00Z"), End: at("2026-11-26T15:00:00Z")})
 	r.jump(at("2026-11-26T12:00:00Z"))
 	r.same(date(first))
-	if through := r.synced(); through.After(at("2026-11-22T10:00:00Z")) {
+	if through := r.Stream().SyncedThrough; through.After(at("2026-11-22T10:00:00Z")) {
 		t.Errorf("synced through %s", through)
 	}
 	r.jump(at("2026-11-26T18:00:00Z"))
 	r.same(date(first))
 	// What is three weeks old comes with the week's look back.
-	r.person.Correct(at("2026-11-06T12:00:00Z"), 99)
+	r.Person.Correct(at("2026-11-06T12:00:00Z"), 99)
 	r.jump(at("2026-11-28T12:00:00Z"))
 	r.same(date("2026-11-01"))
-}
-
-// synced returns how far the stream is synced.
-func (r *rig) synced() time.Time {
-	r.t.Helper()
-	p, err := r.store.Person(r.t.Context(), "ann")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	streams, err := r.store.Streams(r.t.Context(), p)
-	if err != nil || len(streams) != 1 {
-		r.t.Fatalf("%v, %v", streams, err)
-	}
-	return streams[0].SyncedThrough
 }
 
 // However Polar writes its days, they are the same, and never look fresher than they are.
@@ -134,12 +121,12 @@ func TestWaysOfWriting(t *testing.T) {
 		"plain": {}, "no interval": {NoInterval: true}, "no total of the samples": {NoTotal: true}, "days to their end": {EndOfDay: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := connected(t, world{service: o, plan: simulate.Plan{Life: recorded(t), First: date("2026-11-08")}})
-			r.person.NoSync(walking.Window{Start: at("2026-11-20T10:00:00Z"), End: at("2026-11-25T00:00:00Z")})
-			r.poll()
+			r := connected(t, world{service: o, plan: simulate.Plan{Life: pulltest.Recorded(t), First: date("2026-11-08")}})
+			r.Person.NoSync(walking.Window{Start: at("2026-11-20T10:00:00Z"), End: at("2026-11-25T00:00:00Z")})
+			r.MustPoll()
 			r.backfill(time.Second)
 			r.same(date("2026-11-08"))
-			through, synced := r.synced(), r.person.Synced(r.now.Now())
+			through, synced := r.Stream().SyncedThrough, r.Person.Synced(r.Now.Now())
 			if through.After(synced) || !o.EndOfDay && !through.Equal(synced) {
 				t.Errorf("synced through %s, want %s", through, synced)
 			}
@@ -150,10 +137,10 @@ func TestWaysOfWriting(t *testing.T) {
 // Days whose minutes are not told are days all the same.
 func TestWithoutMinutes(t *testing.T) {
 	r := connected(t, world{service: polarsim.Options{NoSamples: true}})
-	r.poll()
+	r.MustPoll()
 	w := walking.Window{Start: at("2026-11-17T23:00:00Z"), End: at("2026-11-18T23:00:00Z")}
 	sum := 0
-	for _, pt := range r.person.Points(w, r.now.Now()) {
+	for _, pt := range r.Person.Points(w, r.Now.Now()) {
 		sum += pt.Steps
 	}
 	steps, _ := r.stored(w)
@@ -166,11 +153,11 @@ func TestWithoutMinutes(t *testing.T) {
 func TestDaysOfClocks(t *testing.T) {
 	t.Parallel()
 	for _, day := range []string{"2026-03-29", "2026-10-25"} {
-		for name, life := range map[string]*simulate.Life{"distinct": distinct(t), "recorded": recorded(t)} {
+		for name, life := range map[string]*simulate.Life{"distinct": distinct(t), "recorded": pulltest.Recorded(t)} {
 			t.Run(day+" "+name, func(t *testing.T) {
 				d := date(day)
 				r := connected(t, world{now: (d + 2).In(time.UTC).Format(time.RFC3339), plan: simulate.Plan{Life: life, First: d - 2}})
-				r.poll()
+				r.MustPoll()
 				r.same(d - 2)
 			})
 		}
@@ -187,14 +174,14 @@ func TestTravel(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			r := connected(t, world{plan: simulate.Plan{Life: distinct(t), First: date("2026-11-08")}})
-			r.person.Travel(at(test.at), zone(test.zone))
-			r.person.Travel(at(test.back), berlin.Home())
+			r.Person.Travel(at(test.at), zone(test.zone))
+			r.Person.Travel(at(test.back), berlin.Home())
 			err := r.configure(walking.ZoneChange{From: at(test.at), Zone: zone(test.zone)},
 				walking.ZoneChange{From: at(test.back), Zone: berlin.Home()})
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.poll()
+			r.MustPoll()
 			r.backfill(time.Second)
 			r.same(date("2026-11-08"))
 		})
@@ -205,14 +192,14 @@ func TestTravel(t *testing.T) {
 func TestTravelToldLate(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{plan: simulate.Plan{Life: distinct(t), First: date("2026-11-10")}})
-	r.person.Travel(at("2026-11-18T09:00:00Z"), zone("Asia/Kolkata"))
-	r.poll()
+	r.Person.Travel(at("2026-11-18T09:00:00Z"), zone("Asia/Kolkata"))
+	r.MustPoll()
 	r.backfill(time.Second)
 	if err := r.configure(walking.ZoneChange{From: at("2026-11-18T09:00:00Z"), Zone: zone("Asia/Kolkata")}); err != nil {
 		t.Fatal(err)
 	}
-	r.now.add(time.Hour)
-	r.poll()
+	r.Now.Add(time.Hour)
+	r.MustPoll()
 	r.same(date("2026-11-10"))
 }
 
@@ -241,26 +228,26 @@ func TestFaults(t *testing.T) {
 			t.Run(fmt.Sprint(test.kind, " ", path), func(t *testing.T) {
 				t.Parallel()
 				r := connected(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
-				r.poll()
-				before, _ := r.stored(walking.Window{Start: at("2026-11-01T00:00:00Z"), End: r.now.Now()})
+				r.MustPoll()
+				before, _ := r.stored(walking.Window{Start: at("2026-11-01T00:00:00Z"), End: r.Now.Now()})
 				r.service.Break(simulate.Fault{Kind: test.kind, Path: path, Times: 1})
-				r.now.add(4 * time.Hour) // exercises are asked for as well
-				r.poll()
-				s := r.state()
+				r.Now.Add(4 * time.Hour) // exercises are asked for as well
+				r.MustPoll()
+				s := r.State()
 				if s.Problem == nil || s.Problem.Class != test.class ||
 					!strings.Contains(s.Problem.Text+s.Problem.Remedy, test.says) {
 					t.Errorf("%+v", s.Problem)
 				}
-				if wait := s.Next.Sub(r.now.Now()); test.kind == polarsim.ThrottleFor && wait != 7*time.Minute {
+				if wait := s.Next.Sub(r.Now.Now()); test.kind == polarsim.ThrottleFor && wait != 7*time.Minute {
 					t.Errorf("asked again after %s, want what the headers say", wait)
 				}
 				after, _ := r.stored(walking.Window{Start: at("2026-11-01T00:00:00Z"), End: at("2026-11-20T11:00:00Z")})
 				if len(after) < len(before) {
 					t.Errorf("%d minutes are left of %d", len(after), len(before))
 				}
-				r.now.add(7 * time.Hour)
-				r.poll()
-				if s := r.state(); s.Problem != nil {
+				r.Now.Add(7 * time.Hour)
+				r.MustPoll()
+				if s := r.State(); s.Problem != nil {
 					t.Errorf("seven hours later: %+v", s.Problem)
 				}
 				r.same(date("2026-11-15"))
@@ -276,16 +263,16 @@ func TestTroubleForADay(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			r := connected(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
-			r.poll()
-			before := r.requests()
+			r.MustPoll()
+			before := pulltest.Sum(r.service.Requests())
 			r.service.Break(simulate.Fault{Kind: kind})
-			r.live(r.now.Now().Add(24 * time.Hour))
-			if n := r.requests() - before; n < 2 || n > 60 {
+			r.live(r.Now.Now().Add(24 * time.Hour))
+			if n := pulltest.Sum(r.service.Requests()) - before; n < 2 || n > 60 {
 				t.Errorf("%d requests in a day of trouble", n)
 			}
 			r.service.Clear()
-			r.jump(r.now.Now().Add(7 * time.Hour))
-			if s := r.state(); s.Phase != pull.OK {
+			r.jump(r.Now.Now().Add(7 * time.Hour))
+			if s := r.State(); s.Phase != pull.OK {
 				t.Errorf("%+v", s)
 			}
 			r.same(date("2026-11-15"))
@@ -299,7 +286,7 @@ func TestFaultsAtRandom(t *testing.T) {
 	r.service.BreakAtRandom(0.3, polarsim.Throttle, polarsim.ServerError, simulate.HTMLPage, simulate.HTMLSuccess,
 		simulate.Truncated, simulate.Dropped, polarsim.Null)
 	for range 3 {
-		r.live(r.now.Now().Add(8 * time.Hour))
+		r.live(r.Now.Now().Add(8 * time.Hour))
 		for range 20 {
 			if _, err := r.Backfill(t.Context()); err != nil {
 				t.Fatal(err)
@@ -307,7 +294,7 @@ func TestFaultsAtRandom(t *testing.T) {
 		}
 	}
 	r.service.Clear()
-	r.jump(r.now.Now().Add(25 * time.Hour))
+	r.jump(r.Now.Now().Add(25 * time.Hour))
 	r.backfill(time.Second)
 	r.same(date("2026-10-15"))
 }
@@ -316,31 +303,27 @@ func TestFaultsAtRandom(t *testing.T) {
 func TestWithdrawn(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{})
-	r.poll()
+	r.MustPoll()
 	r.backfill(time.Second)
 	r.service.Revoke("ann")
-	before := r.requests()
-	r.live(r.now.Now().Add(48 * time.Hour))
-	s := r.state()
-	if s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" ||
-		!strings.Contains(s.Problem.Text, "the consent was withdrawn") {
-		t.Errorf("%+v %+v", s, s.Problem)
-	}
-	refused := r.requests() - before
+	before := pulltest.Sum(r.service.Requests())
+	r.live(r.Now.Now().Add(48 * time.Hour))
+	r.NeedsConsent("the consent was withdrawn")
+	refused := pulltest.Sum(r.service.Requests()) - before
 	if refused > 5 { // before that Polar may be in trouble
 		t.Errorf("%d requests with a token that is withdrawn", refused)
 	}
-	r.restart()
-	r.poll()
-	if n := r.requests() - before; n != refused {
+	r.Restart()
+	r.MustPoll()
+	if n := pulltest.Sum(r.service.Requests()) - before; n != refused {
 		t.Errorf("%d requests after a start", n-refused)
 	}
-	if err := r.connect(); err != nil {
+	if _, err := r.TryConnect(0); err != nil {
 		t.Fatal(err)
 	}
-	r.poll()
+	r.MustPoll()
 	r.same(date("2026-10-15"))
-	if s := r.state(); s.Phase != pull.OK || !s.ConsentEnds.IsZero() {
+	if s := r.State(); s.Phase != pull.OK || !s.ConsentEnds.IsZero() {
 		t.Errorf("%+v", s)
 	}
 }
@@ -349,7 +332,7 @@ func TestWithdrawn(t *testing.T) {
 func TestRegisteredAnew(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{})
-	r.poll()
+	r.MustPoll()
 	r.backfill(time.Second)
 	w := walking.Window{Start: at("2026-10-01T00:00:00Z"), End: at("2026-11-20T11:00:00Z")}
 	steps, sessions := r.stored(w)
@@ -357,16 +340,16 @@ func TestRegisteredAnew(t *testing.T) {
 		t.Fatalf("%d sessions", len(sessions))
 	}
 	r.service.Deregister("ann")
-	r.live(r.now.Now().Add(4 * time.Hour))
-	if s := r.state(); s.Phase != pull.NeedsConsent {
+	r.live(r.Now.Now().Add(4 * time.Hour))
+	if s := r.State(); s.Phase != pull.NeedsConsent {
 		t.Fatalf("%+v", s)
 	}
-	if err := r.connect(); err != nil || !r.service.Registered("ann") {
+	if _, err := r.TryConnect(0); err != nil || !r.service.Registered("ann") {
 		t.Fatal(err)
 	}
 	for range 3 {
-		r.jump(r.now.Now().Add(24 * time.Hour))
-		r.restart()
+		r.jump(r.Now.Now().Add(24 * time.Hour))
+		r.Restart()
 	}
 	gotSteps, got := r.stored(w)
 	if d := diff(sessions, got); d != "" {
@@ -397,18 +380,18 @@ func TestConnecting(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 			r.service.Break(test.fault)
-			err := r.connect()
+			_, err := r.TryConnect(0)
 			if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%v, want %q", err, test.says)
 			}
 			if err != nil {
-				r.restart() // nothing was kept
-				if err := r.connect(); err != nil {
+				r.Restart() // nothing was kept
+				if _, err := r.TryConnect(0); err != nil {
 					t.Fatal(err)
 				}
 			}
-			r.poll()
-			if s := r.state(); s.Phase != pull.OK || !r.service.Registered("ann") {
+			r.MustPoll()
+			if s := r.State(); s.Phase != pull.OK || !r.service.Registered("ann") {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -421,41 +404,41 @@ func TestMandatoryConsents(t *testing.T) {
 	r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
 	r.service.Grant("ann")
 	r.service.SetNoConsents(true)
-	err := r.connect()
+	_, err := r.TryConnect(0)
 	if err == nil || !strings.Contains(err.Error(), "accept all of Polar's mandatory consents at https://account.polar.com, and connect it again") {
 		t.Fatalf("%v", err)
 	}
 	r.service.SetNoConsents(false)
-	if err := r.connect(); err != nil {
+	if _, err := r.TryConnect(0); err != nil {
 		t.Fatal(err)
 	}
-	r.poll()
+	r.MustPoll()
 	r.service.SetNoConsents(true)
-	r.live(r.now.Now().Add(time.Hour))
-	if s := r.state(); s.Phase != pull.Failing || !strings.Contains(s.Problem.Remedy, "account.polar.com") {
+	r.live(r.Now.Now().Add(time.Hour))
+	if s := r.State(); s.Phase != pull.Failing || !strings.Contains(s.Problem.Remedy, "account.polar.com") {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
 	r.service.SetNoConsents(false)
-	r.live(r.now.Now().Add(7 * time.Hour))
-	if s := r.state(); s.Phase != pull.OK {
+	r.live(r.Now.Now().Add(7 * time.Hour))
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
-	r.now.add(30 * time.Minute)
-	r.poll()
+	r.Now.Add(30 * time.Minute)
+	r.MustPoll()
 	r.same(date("2026-11-15"))
 }
 
 // A client with another secret is refused, in words.
 func TestWrongSecret(t *testing.T) {
 	r := newRig(t, world{})
-	r.client = "another-client"
-	r.restart()
+	r.Use(providerAt(r.Server.URL, "another-client"))
 	c, err := r.Begin(t.Context(), "ann", "watch")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = r.Finish(t.Context(), "?state="+c.State+"&code=x")
-	if r.show(err); err == nil || !strings.Contains(err.Error(), "check client_id and client_secret in the config") {
+	r.Said = append(r.Said, fmt.Sprint(err))
+	if err == nil || !strings.Contains(err.Error(), "check client_id and client_secret in the config") {
 		t.Errorf("%v", err)
 	}
 }
@@ -465,37 +448,37 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	r := connected(t, world{plan: simulate.Plan{First: date("2026-10-15")}})
 	r.service.Spend(517) // one was made to connect, and a poll makes two
-	r.poll()
-	before := r.requests()
+	r.MustPoll()
+	before := pulltest.Sum(r.service.Requests())
 	for range 5 { // nothing is left until a quarter past
 		if _, err := r.Backfill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r.now.add(2 * time.Minute)
+		r.Now.Add(2 * time.Minute)
 	}
-	if n := r.requests() - before; n > 0 {
+	if n := pulltest.Sum(r.service.Requests()) - before; n > 0 {
 		t.Errorf("%d requests though none was left", n)
 	}
-	r.now.add(5 * time.Minute)
+	r.Now.Add(5 * time.Minute)
 	r.backfill(time.Second)
 	r.same(date("2026-10-15"))
 	// Others use all of it up just before the next poll, which is refused, and told until when.
-	r.jump(r.state().Next)
-	r.now.set(r.state().Next.Add(-time.Minute))
+	r.jump(r.State().Next)
+	r.Now.Set(r.State().Next.Add(-time.Minute))
 	r.service.Spend(600)
-	before = r.requests()
-	r.jump(r.now.Now().Add(time.Minute))
-	s := r.state()
-	if n := r.requests() - before; n != 1 || s.Phase != pull.Throttled || !strings.Contains(s.Problem.Text, "429") {
+	before = pulltest.Sum(r.service.Requests())
+	r.jump(r.Now.Now().Add(time.Minute))
+	s := r.State()
+	if n := pulltest.Sum(r.service.Requests()) - before; n != 1 || s.Phase != pull.Throttled || !strings.Contains(s.Problem.Text, "429") {
 		t.Errorf("%d requests, then %+v %+v", n, s, s.Problem)
 	}
-	if wait := s.Next.Sub(r.now.Now()); wait != 14*time.Minute {
+	if wait := s.Next.Sub(r.Now.Now()); wait != 14*time.Minute {
 		t.Errorf("asked again after %s", wait)
 	}
 	r.jump(s.Next)
-	if s := r.state(); s.Phase != pull.OK {
+	if s := r.State(); s.Phase != pull.OK {
 		t.Errorf("%+v %+v", s, s.Problem)
 	}
-	r.jump(r.now.Now().Add(4 * time.Hour)) // exercises as well
+	r.jump(r.Now.Now().Add(4 * time.Hour)) // exercises as well
 	r.same(date("2026-10-15"))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/polar"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -130,13 +131,7 @@ func (s *script) fetch(r ingest.Request) (ingest.Batch, string, error) {
 	return b, log.String(), err
 }
 
-func at(text string) time.Time {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		panic(err)
-	}
-	return t.UTC()
-}
+func at(text string) time.Time { return pulltest.At(text) }
 
 func zone(name string) *time.Location {
 	z, err := time.LoadLocation(name)

@@ -3,30 +3,26 @@ package polar_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
-	"github.com/walkd/walkd/internal/ingest/polar"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
-	"github.com/walkd/walkd/internal/store"
 )
 
 // A consent ends with all that Polar has granted, once, and a new one begins anew.
 func TestRevokeAtTheService(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
-	p := r.provider().(*polar.Provider) //nolint:errcheck,forcetypeassert // a test may panic
+	p := providerAt(r.Server.URL, clientID)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	consent := func() (ingest.Token, error) {
 		c := ingest.Consent{State: "state"}
-		code := codeOf(t, p.ConsentURL(c))
+		code := pulltest.Code(t, p.ConsentURL(c))
 		return p.Exchange(t.Context(), client, c, code)
 	}
 	token, err := consent()
@@ -66,84 +62,22 @@ func TestRevokeAtTheService(t *testing.T) {
 	}
 }
 
-// codeOf consents as a browser does.
-func codeOf(t *testing.T, page string) string {
-	t.Helper()
-	browser := &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}
-	resp, err := browser.Get(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	to, err := resp.Location()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to.Query().Get("code")
-}
-
-const crashVariable = "WALKD_POLAR_CRASH"
-
-// TestCrashChild is the process that TestCrash kills.
+// TestCrashChild is the process that TestCrash kills: once the answer with the token has come, or that to the
+// registration, or before the first use of the token.
 func TestCrashChild(t *testing.T) {
-	spec := os.Getenv(crashVariable)
-	if spec == "" {
-		t.Skip("only run by TestCrash")
-	}
-	parts := strings.SplitN(spec, " ", 4)
-	now := &clock{t: at(parts[3])}
-	st, err := store.Open(t.Context(), parts[2])
+	p := pulltest.CrashChild(t, source(), func(point string, q *http.Request) (before, after bool) {
+		return point == "use" && q.Method == http.MethodGet,
+			point == "token" && q.URL.Path == tokenPath || point == "registration" && q.URL.Path == usersPath
+	})
+	c, err := p.Begin(t.Context(), pulltest.Who, "watch")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := pull.New(pull.Options{
-		Store: st, Clock: now, Wall: now, Transport: killer{parts[0], &http.Transport{}},
-	}, []pull.Config{{Person: "ann", Source: "watch", Kind: "polar", Provider: (&rig{url: parts[1], client: clientID}).provider()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := p.Begin(t.Context(), "ann", "watch")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Finish(t.Context(), "?state="+c.State+"&code="+codeOf(t, c.URL)); err != nil {
+	if _, err := p.Finish(t.Context(), "?state="+c.State+"&code="+pulltest.Code(t, c.URL)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Poll(t.Context())
 	t.Fatalf("the child outlived its poll: %v", err)
-}
-
-// killer kills its process: once the answer with the token has come, or that to the registration, or before the first
-// use of the token.
-type killer struct {
-	point string
-	next  http.RoundTripper
-}
-
-func (k killer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if k.point == "use" && req.Method == http.MethodGet {
-		k.die()
-	}
-	resp, err := k.next.RoundTrip(req)
-	if k.point == "token" && req.URL.Path == tokenPath || k.point == "registration" && req.URL.Path == usersPath {
-		_, _ = io.ReadAll(resp.Body)
-		k.die()
-	}
-	return resp, err
-}
-
-func (k killer) die() {
-	self, err := os.FindProcess(os.Getpid())
-	if err == nil {
-		err = self.Kill()
-	}
-	if err != nil {
-		panic(err)
-	}
-	select {}
 }
 
 // A token that is lost on its way to the store is lost, since a code is good once: the person connects again. One that is
@@ -153,34 +87,20 @@ func TestCrash(t *testing.T) {
 	for _, point := range []string{"token", "registration", "use"} {
 		t.Run(point, func(t *testing.T) {
 			r := newRig(t, world{plan: simulate.Plan{First: date("2026-11-15")}})
-			if err := r.store.Close(); err != nil {
-				t.Fatal(err)
-			}
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCrashChild$", "-test.v")
-			child.Env = append(os.Environ(), crashVariable+"="+strings.Join([]string{
-				point, r.url, r.dir, r.now.Now().Format(time.RFC3339),
-			}, " "))
-			out, err := child.CombinedOutput()
-			var ended *exec.ExitError
-			if !errors.As(err, &ended) || ended.Exited() {
-				t.Fatalf("the child was not killed: %v\n%s", err, out)
-			}
+			out := r.Crash(point)
 			if n := r.service.Requests()[" "+tokenPath]; n != 1 {
 				t.Fatalf("the child asked for %d tokens\n%s", n, out)
 			}
-			r.open()
-			r.poll()
+			r.Open()
+			r.MustPoll()
 			if point != "use" {
-				s := r.state()
-				if s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
-					t.Errorf("%+v %+v", s, s.Problem)
-				}
-				if err := r.connect(); err != nil {
+				r.NeedsConsent()
+				if _, err := r.TryConnect(0); err != nil {
 					t.Fatal(err)
 				}
-				r.poll()
+				r.MustPoll()
 			}
-			if s := r.state(); s.Phase != pull.OK {
+			if s := r.State(); s.Phase != pull.OK {
 				t.Errorf("%+v %+v", s, s.Problem)
 			}
 			r.backfill(time.Second)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/ingest/withings"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 )
 
 func TestConsentURL(t *testing.T) {
@@ -40,7 +41,7 @@ func TestConsentURL(t *testing.T) {
 
 // request asks s for a token with a code, or by renewing before.
 func (s *script) token(before *ingest.Token) (ingest.Token, error) {
-	p := providerAt("https://withings.example", &clock{now: at(noon)})
+	p := providerAt("https://withings.example", pulltest.NewClock(at(noon)))
 	client := &http.Client{Transport: s}
 	if before != nil {
 		return p.Refresh(s.t.Context(), client, *before)
@@ -169,7 +170,7 @@ func TestTokenRefusals(t *testing.T) {
 
 // An answer that refuses the access token is told from others, and can still be read.
 func TestRefused(t *testing.T) {
-	p := providerAt("https://withings.example", &clock{now: at(noon)})
+	p := providerAt("https://withings.example", pulltest.NewClock(at(noon)))
 	for body, want := range map[string]bool{
 		`{"status":401,"body":{},"error":"invalid_token"}`: true, `{"error":"x","body":{},"status":"100"}`: true,
 		`{"status":0,"body":{"series":{}}}`: false, `{"status":601}`: false, `<html>`: false, ``: false,
@@ -249,7 +250,7 @@ func TestRevoke(t *testing.T) {
 		{"from before the account was kept", "", nil, ingest.Permanent, "which user", page, ""},
 	} {
 		s := newScript(t, test.answers)
-		p := providerAt("https://withings.example", &clock{now: at(noon)})
+		p := providerAt("https://withings.example", pulltest.NewClock(at(noon)))
 		err := p.Revoke(t.Context(), &http.Client{Transport: s}, ingest.Token{Access: "a", Refresh: "refresh-1", Account: test.account})
 		var e *ingest.Error
 		if errors.As(err, &e) != (test.class != "") || test.class == "" && err != nil {

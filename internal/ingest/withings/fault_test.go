@@ -8,6 +8,7 @@ import (
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/withingssim"
 	"github.com/walkd/walkd/internal/walking"
@@ -18,9 +19,9 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, timeout: time.Second, plan: simulate.Plan{Every: time.Minute, Night: time.Minute}})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	turn := 0
 	for kind, want := range map[simulate.Kind]ingest.Class{
 		withingssim.Unauthorized: ingest.Transient, withingssim.Forbidden: ingest.Auth, withingssim.Throttle: ingest.Throttled,
@@ -35,13 +36,13 @@ func TestFaults(t *testing.T) {
 			paths = []string{paths[turn%4], paths[4]}
 		}
 		for _, path := range paths {
-			r.now.add(3*time.Hour + 10*time.Minute) // the token ends, and workouts are due
+			r.Now.Add(3*time.Hour + 10*time.Minute) // the token ends, and workouts are due
 			steps, sessions := r.stored()
 			r.service.Break(simulate.Fault{Kind: kind, Path: path})
-			asked := sum(r.service.Requests())
-			r.poll()
+			asked := pulltest.Sum(r.service.Requests())
+			r.MustPoll()
 			name := fmt.Sprint(kind, " at ", path)
-			s := r.state()
+			s := r.State()
 			wanted := want
 			switch {
 			case path == "/v2/oauth2" && (kind == withingssim.InvalidParams || kind == withingssim.Unauthorized):
@@ -53,7 +54,7 @@ func TestFaults(t *testing.T) {
 			case wanted == "" && s.Problem != nil, wanted != "" && (s.Problem == nil || s.Problem.Class != wanted):
 				t.Errorf("%s: %+v", name, s.Problem)
 			}
-			if n := sum(r.service.Requests()) - asked; s.Problem != nil && n > 20 { // in a look back over eight days
+			if n := pulltest.Sum(r.service.Requests()) - asked; s.Problem != nil && n > 20 { // in a look back over eight days
 				t.Errorf("%s: %d requests", name, n)
 			}
 			// What was fetched before the failure may be there already; what was there before is.
@@ -68,19 +69,19 @@ func TestFaults(t *testing.T) {
 			}
 			r.service.Clear()
 			if s.Phase == pull.NeedsConsent {
-				r.connect()
-			} else if s.Next.After(r.now.Now()) {
-				r.now.set(s.Next.Add(time.Second))
+				r.Connect()
+			} else if s.Next.After(r.Now.Now()) {
+				r.Now.Set(s.Next.Add(time.Second))
 			}
-			r.live(r.now.Now().Add(35 * time.Minute))
-			if s = r.state(); s.Problem != nil {
+			r.Live(r.Now.Now().Add(35 * time.Minute))
+			if s = r.State(); s.Problem != nil {
 				t.Fatalf("%s, then: %+v", name, s.Problem)
 			}
 		}
 	}
-	r.sync()
+	r.MustSync()
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // Days of random faults, changes and restarts, and at the end all is as it was walked.
@@ -90,31 +91,31 @@ func TestRandomFaults(t *testing.T) {
 		o.Arrays, o.Strings, o.PageSize, o.Seed = true, true, 3, 7
 	}})
 	late := walking.Window{Start: at("2026-11-19T08:00:00Z"), End: at("2026-11-21T12:00:00Z")}
-	r.person.Late(late, at("2026-11-22T13:00:00Z"))
-	r.connect()
+	r.Person.Late(late, at("2026-11-22T13:00:00Z"))
+	r.Connect()
 	for d := range 2 {
 		r.service.BreakAtRandom(0.08, withingssim.Throttle, withingssim.TimedOut, withingssim.ServerError, simulate.HTMLPage,
 			simulate.HTMLSuccess, simulate.Truncated, simulate.Dropped, withingssim.Trouble, withingssim.BadState)
 		morning := at("2026-11-20T12:00:00Z").AddDate(0, 0, d)
-		r.live(morning.Add(7 * time.Hour))
-		r.person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
+		r.Live(morning.Add(7 * time.Hour))
+		r.Person.Delete(walking.Window{Start: morning.Add(-26 * time.Hour), End: morning.Add(-25 * time.Hour)})
 		w := walking.Window{Start: morning.Add(-50 * time.Hour), End: morning.Add(-40 * time.Hour)}
-		for _, p := range r.person.Truth(w, morning) {
-			r.person.Correct(p.Start, p.Steps/3)
+		for _, p := range r.Person.Truth(w, morning) {
+			r.Person.Correct(p.Start, p.Steps/3)
 		}
-		r.restart()
-		r.live(morning.Add(20 * time.Hour))
+		r.Restart()
+		r.Live(morning.Add(20 * time.Hour))
 		if _, err := r.Backfill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		r.service.Clear()
-		r.live(morning.Add(24 * time.Hour))
+		r.Live(morning.Add(24 * time.Hour))
 	}
-	r.live(at("2026-11-22T20:00:00Z"))
-	r.backfill()
-	if s := r.state(); s.Problem != nil {
+	r.Live(at("2026-11-22T20:00:00Z"))
+	r.MustBackfill()
+	if s := r.State(); s.Problem != nil {
 		t.Errorf("%+v", s.Problem)
 	}
 	r.same()
-	r.quiet()
+	r.Quiet()
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/withingssim"
 	"github.com/walkd/walkd/internal/walking"
@@ -15,10 +16,10 @@ import (
 func TestBackfillOfAYear(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 365})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	before := r.service.Requests()
-	rounds := r.backfill()
+	rounds := r.MustBackfill()
 	got := r.asked(before)
 	t.Logf("a year in %d rounds: %v", rounds, got)
 	// Today came with the poll. One window has 25 hours more than its days count, since summer time ends in it; and the
@@ -32,7 +33,7 @@ func TestBackfillOfAYear(t *testing.T) {
 		t.Errorf("%d requests in a minute", n)
 	}
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // The days of a watch that syncs all the time stay below what walkd allows itself.
@@ -43,9 +44,9 @@ func TestRequestsOfADay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, rigPlan{days: 35, option: o, plan: simulate.Plan{Every: 5 * time.Minute, Night: 5 * time.Minute}})
-			r.connect()
-			r.live(at("2026-11-21T00:00:00Z"))
-			r.backfill()
+			r.Connect()
+			r.Live(at("2026-11-21T00:00:00Z"))
+			r.MustBackfill()
 			days, most := 1, 0
 			if os.Getenv("WALKD_SOAK") != "" {
 				days = 15 // two of them look back over thirty days
@@ -53,22 +54,22 @@ func TestRequestsOfADay(t *testing.T) {
 			for d := range days {
 				before := r.service.Requests()
 				end := at("2026-11-22T00:00:00Z").AddDate(0, 0, d)
-				r.live(end)
+				r.Live(end)
 				got := r.asked(before)
-				most = max(most, sum(got))
-				if sum(got) == most {
-					t.Logf("day %d: %d requests, %v", d, sum(got), got)
+				most = max(most, pulltest.Sum(got))
+				if pulltest.Sum(got) == most {
+					t.Logf("day %d: %d requests, %v", d, pulltest.Sum(got), got)
 				}
-				if s := r.state(); s.Problem != nil {
+				if s := r.State(); s.Problem != nil {
 					t.Errorf("%s: %+v", end, s.Problem)
 				}
-				r.backfill()
+				r.MustBackfill()
 			}
 			if most > pull.DefaultDaily {
 				t.Errorf("%d requests in a day", most)
 			}
 			if name == "watch" {
-				r.sync()
+				r.MustSync()
 				r.same()
 			}
 		})
@@ -79,19 +80,19 @@ func TestRequestsOfADay(t *testing.T) {
 func TestPollsThatFindNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{})
-	r.person.NoSync(walking.Window{Start: at(noon), End: at("2026-11-20T19:00:00Z")})
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Person.NoSync(walking.Window{Start: at(noon), End: at("2026-11-20T19:00:00Z")})
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	before := r.service.Requests()
-	r.live(at("2026-11-20T13:50:00Z"))
+	r.Live(at("2026-11-20T13:50:00Z"))
 	got := r.asked(before)
 	delete(got, "requesttoken")
 	if len(got) != 1 || got["getdevice"] < 5 {
 		t.Errorf("asked %v", got)
 	}
-	r.live(at("2026-11-20T20:00:00Z"))
-	r.sync()
+	r.Live(at("2026-11-20T20:00:00Z"))
+	r.MustSync()
 	r.same()
 }
 
@@ -101,19 +102,19 @@ func TestLateAndCorrected(t *testing.T) {
 	oslo := zoneOf("Europe/Oslo")
 	r := newRig(t, rigPlan{days: 20})
 	late := walking.Window{Start: at("2026-11-17T08:00:00Z"), End: at("2026-11-18T12:00:00Z")}
-	r.person.Late(late, at("2026-11-20T13:00:00Z"))
-	r.connect()
-	r.poll()
-	r.backfill()
-	r.live(at("2026-11-20T15:00:00Z"))
+	r.Person.Late(late, at("2026-11-20T13:00:00Z"))
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
+	r.Live(at("2026-11-20T15:00:00Z"))
 	r.same()
 	before := r.service.Requests()
 	yesterday := walking.DayOf(2026, 11, 19).In(oslo)
-	for _, p := range r.person.Truth(walking.Window{Start: yesterday, End: yesterday.AddDate(0, 0, 1)}, r.now.Now()) {
-		r.person.Correct(p.Start, p.Steps/2)
+	for _, p := range r.Person.Truth(walking.Window{Start: yesterday, End: yesterday.AddDate(0, 0, 1)}, r.Now.Now()) {
+		r.Person.Correct(p.Start, p.Steps/2)
 	}
-	r.person.Delete(walking.Window{Start: at("2026-11-12T07:00:00Z"), End: at("2026-11-12T11:00:00Z")})
-	r.live(at("2026-11-20T16:00:00Z"))
+	r.Person.Delete(walking.Window{Start: at("2026-11-12T07:00:00Z"), End: at("2026-11-12T11:00:00Z")})
+	r.Live(at("2026-11-20T16:00:00Z"))
 	r.same()
 	got := r.asked(before)
 	t.Logf("corrections of two days: %v", got)
@@ -121,9 +122,9 @@ func TestLateAndCorrected(t *testing.T) {
 		t.Errorf("asked %v for two days and today", got)
 	}
 	// What lies further back than a poll goes is for the backfill.
-	r.person.Delete(walking.Window{Start: at("2026-11-02T00:00:00Z"), End: at("2026-11-03T00:00:00Z")})
-	r.live(at("2026-11-20T17:00:00Z"))
-	r.backfill()
+	r.Person.Delete(walking.Window{Start: at("2026-11-02T00:00:00Z"), End: at("2026-11-03T00:00:00Z")})
+	r.Live(at("2026-11-20T17:00:00Z"))
+	r.MustBackfill()
 	r.same()
 }
 
@@ -131,18 +132,18 @@ func TestLateAndCorrected(t *testing.T) {
 func TestAway(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 12})
-	r.connect()
-	r.poll()
-	r.backfill()
-	r.person.NoSync(walking.Window{Start: at("2026-11-20T12:00:00Z"), End: at("2026-11-23T12:00:00Z")})
-	r.live(at("2026-11-22T12:00:00Z"))
-	if s := r.state(); s.Phase != pull.Waiting || !s.Synced.Equal(r.person.Synced(r.now.Now())) {
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
+	r.Person.NoSync(walking.Window{Start: at("2026-11-20T12:00:00Z"), End: at("2026-11-23T12:00:00Z")})
+	r.Live(at("2026-11-22T12:00:00Z"))
+	if s := r.State(); s.Phase != pull.Waiting || !s.Synced.Equal(r.Person.Synced(r.Now.Now())) {
 		t.Errorf("%+v", s)
 	}
-	r.restart()
-	r.now.set(at("2026-11-25T12:00:00Z"))
-	r.poll()
-	r.backfill()
+	r.Restart()
+	r.Now.Set(at("2026-11-25T12:00:00Z"))
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
 }
 
@@ -156,14 +157,14 @@ func TestClockChanges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p.plan = simulate.Plan{Every: time.Minute, Night: time.Minute}
 			r := newRig(t, p)
-			r.connect()
-			r.poll()
-			r.backfill()
+			r.Connect()
+			r.MustPoll()
+			r.MustBackfill()
 			for range 2 { // over the change and a day beyond
-				r.now.add(13 * time.Hour)
-				r.poll()
+				r.Now.Add(13 * time.Hour)
+				r.MustPoll()
 			}
-			r.sync()
+			r.MustSync()
 			r.same()
 		})
 	}
@@ -174,19 +175,19 @@ func TestTravel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{days: 3, plan: simulate.Plan{Every: 15 * time.Minute, Night: 15 * time.Minute}})
 	tokyo := zoneOf("Asia/Tokyo")
-	r.person.Travel(at("2026-11-20T14:00:00Z"), tokyo)
-	r.person.Travel(at("2026-11-22T03:00:00Z"), zoneOf("Europe/Oslo"))
-	r.connect()
-	r.live(at("2026-11-21T23:00:00Z"))
-	p, err := r.store.Person(t.Context(), "ann")
+	r.Person.Travel(at("2026-11-20T14:00:00Z"), tokyo)
+	r.Person.Travel(at("2026-11-22T03:00:00Z"), zoneOf("Europe/Oslo"))
+	r.Connect()
+	r.Live(at("2026-11-21T23:00:00Z"))
+	p, err := r.Store.Person(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Zones.At(at("2026-11-21T12:00:00Z")); at("2026-11-21T12:00:00Z").In(got).Hour() != 21 {
 		t.Errorf("in %s on the journey", got)
 	}
-	r.live(at("2026-11-22T20:00:00Z"))
-	r.sync()
+	r.Live(at("2026-11-22T20:00:00Z"))
+	r.MustSync()
 	r.same()
 }
 
@@ -194,16 +195,16 @@ func TestTravel(t *testing.T) {
 func TestTwoDevices(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{
-		option: func(o *withingssim.Options) { o.TwoDevices = true }, plan: simulate.Plan{Life: recorded(t)},
+		option: func(o *withingssim.Options) { o.TwoDevices = true }, plan: simulate.Plan{Life: pulltest.Recorded(t)},
 	})
-	r.connect()
-	r.poll()
-	r.backfill()
-	p, err := r.store.Person(t.Context(), "ann")
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
+	p, err := r.Store.Person(t.Context(), "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := r.store.Inputs(t.Context(), p, walking.Window{Start: at("2026-11-10T00:00:00Z"), End: at(noon)})
+	all, err := r.Store.Inputs(t.Context(), p, walking.Window{Start: at("2026-11-10T00:00:00Z"), End: at(noon)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/walking"
 )
 
@@ -74,7 +75,7 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 // source returns a source that asks s, and what it logs.
 func (s *script) source() (ingest.Source, *bytes.Buffer) {
 	var log bytes.Buffer
-	p := providerAt("https://withings.example", &clock{now: at(noon)})
+	p := providerAt("https://withings.example", pulltest.NewClock(at(noon)))
 	p.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
 	return p.Source(&http.Client{Transport: s}), &log
 }
@@ -386,7 +387,7 @@ func TestProbeWithoutTracker(t *testing.T) {
 		"no right":   `{"status":277,"body":{},"error":"Unauthorized"}`,
 	} {
 		s := newScript(t, map[string][]string{devices: {answer}, days: {sample(t, "days.json")}})
-		c := &clock{now: at(noon)}
+		c := pulltest.NewClock(at(noon))
 		src := providerAt("https://withings.example", c).Source(&http.Client{Transport: s})
 		synced, err := src.(ingest.Prober).Probe(t.Context())
 		if err != nil || synced.Unix() != 1793649600 {
@@ -398,7 +399,7 @@ func TestProbeWithoutTracker(t *testing.T) {
 			t.Errorf("%s: cursor %s, error %v", name, cursor, err)
 		}
 		s.asked = nil
-		c.add(time.Minute)
+		c.Add(time.Minute)
 		if _, err = src.(ingest.Prober).Probe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -451,7 +452,7 @@ func TestChanges(t *testing.T) {
 // The same question of another part of walkd waits until Withings takes it.
 func TestRepeatedQuestionsWait(t *testing.T) {
 	s := newScript(t, map[string][]string{days: {ok(`{"activities":[]}`)}})
-	c := &clock{now: at(noon)}
+	c := pulltest.NewClock(at(noon))
 	p := providerAt("https://withings.example", c)
 	client := &http.Client{Transport: s}
 	for i, src := range []ingest.Source{p.Source(client), p.Source(client), p.Source(client)} {
@@ -470,7 +471,7 @@ func TestRepeatedQuestionsWait(t *testing.T) {
 // Which devices there are is told to all who ask within the ten seconds in which Withings does not take the question again.
 func TestDevicesAreToldOnce(t *testing.T) {
 	s := newScript(t, map[string][]string{devices: {sample(t, "devices.json")}})
-	c := &clock{now: at(noon)}
+	c := pulltest.NewClock(at(noon))
 	p := providerAt("https://withings.example", c)
 	client := &http.Client{Transport: s}
 	for i, ask := range []func(ingest.Source) error{
@@ -484,9 +485,9 @@ func TestDevicesAreToldOnce(t *testing.T) {
 		if len(s.asked) != 1 || !c.Now().Equal(at(noon).Add(time.Duration(i)*time.Second)) {
 			t.Errorf("%d requests by %s", len(s.asked), c.Now())
 		}
-		c.add(time.Second)
+		c.Add(time.Second)
 	}
-	c.set(at(noon).Add(10 * time.Second))
+	c.Set(at(noon).Add(10 * time.Second))
 	if _, err := p.Source(client).(ingest.Prober).Probe(t.Context()); err != nil || len(s.asked) != 2 {
 		t.Errorf("%d requests ten seconds later, error %v", len(s.asked), err)
 	}
@@ -496,7 +497,7 @@ func TestDevicesAreToldOnce(t *testing.T) {
 func TestDevicesAreAskedForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t, map[string][]string{devices: {sample(t, "devices.json")}})
-		c := &clock{now: at(noon)}
+		c := pulltest.NewClock(at(noon))
 		p := providerAt("https://withings.example", c)
 		release := make(chan struct{})
 		client := &http.Client{Transport: roundTripper(func(q *http.Request) (*http.Response, error) {

@@ -2,21 +2,18 @@ package withings_test
 
 import (
 	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/walkd/walkd/internal/ingest"
 	"github.com/walkd/walkd/internal/pull"
+	"github.com/walkd/walkd/internal/pull/pulltest"
 	"github.com/walkd/walkd/internal/simulate"
 	"github.com/walkd/walkd/internal/simulate/withingssim"
-	"github.com/walkd/walkd/internal/store"
 )
+
+const tokenPath = "/v2/oauth2"
 
 // What can go wrong with a consent is told in words that help.
 func TestConnectWrongly(t *testing.T) {
@@ -24,12 +21,10 @@ func TestConnectWrongly(t *testing.T) {
 	r := newRig(t, rigPlan{})
 	try := func(takes time.Duration, want string) {
 		t.Helper()
-		_, err := r.tryConnect(takes)
+		_, err := r.TryConnect(takes)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
-			return
 		}
-		r.said = append(r.said, err.Error())
 	}
 	try(31*time.Second, "more than 30 seconds old")
 	r.service.SetConsent("nobody")
@@ -40,107 +35,72 @@ func TestConnectWrongly(t *testing.T) {
 		simulate.HTMLSuccess: "web page", simulate.Truncated: "broke off", simulate.Dropped: "no answer",
 		withingssim.TimedOut: "took too long", withingssim.Trouble: "cannot answer now",
 	} {
-		r.service.Break(simulate.Fault{Kind: kind, Path: "/v2/oauth2"})
+		r.service.Break(simulate.Fault{Kind: kind, Path: tokenPath})
 		try(0, want)
 		r.service.Clear()
 	}
-	r.lose() // the code is used up, and its token lost
+	r.Lose(tokenPath) // the code is used up, and its token lost
 	try(0, "no answer")
-	good := r.accounts[0].Provider
-	wrong := func(change func(base string) ingest.Provider, want string) {
-		t.Helper()
-		r.accounts[0].Provider = change(r.server.URL)
-		var err error
-		transport := &http.Transport{}
-		defer transport.CloseIdleConnections()
-		o := pull.Options{Store: r.store, Clock: r.now, Wall: r.now, Transport: transport}
-		if r.Puller, err = pull.New(o, r.accounts); err != nil {
-			t.Fatal(err)
-		}
-		try(0, want)
-	}
-	wrong(func(base string) ingest.Provider {
-		s := settingsAt(base)
-		s.ClientSecret = "not-the-secret"
-		return s.Provider("watch")
-	}, "check client_id and client_secret")
-	r.accounts[0].Provider = good
-	r.restart()
-	r.connect()
-	r.poll()
-	r.backfill()
+	s := settingsAt(r.Server.URL)
+	s.ClientSecret = "not-the-secret"
+	r.Use(s.Provider("watch"))
+	try(0, "check client_id and client_secret")
+	r.Restart()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
-	r.quiet()
-}
-
-// lose lets the next token be given out, and the answer be lost.
-func (r *rig) lose() {
-	var f func(w http.ResponseWriter, q *http.Request) bool
-	f = func(_ http.ResponseWriter, q *http.Request) bool {
-		if q.URL.Path != "/v2/oauth2" || !r.hook.CompareAndSwap(&f, nil) {
-			return false
-		}
-		r.service.ServeHTTP(httptest.NewRecorder(), q)
-		panic(http.ErrAbortHandler)
-	}
-	r.hook.Store(&f)
+	r.Quiet()
 }
 
 // A renewal whose answer is lost is made again with the same refresh token, which Withings still takes.
 func TestLostRenewal(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{})
-	r.connect()
-	r.poll()
+	r.Connect()
+	r.MustPoll()
 	for range 3 {
-		r.now.add(3 * time.Hour)
-		r.lose()
-		r.poll()
-		if s := r.state(); s.Problem == nil || s.Problem.Class != ingest.Transient {
+		r.Now.Add(3 * time.Hour)
+		r.Lose(tokenPath)
+		r.MustPoll()
+		if s := r.State(); s.Problem == nil || s.Problem.Class != ingest.Transient {
 			t.Errorf("the answer was lost: %+v", s.Problem)
 		}
-		r.live(r.now.Now().Add(20 * time.Minute))
-		if s := r.state(); s.Problem != nil {
+		r.Live(r.Now.Now().Add(20 * time.Minute))
+		if s := r.State(); s.Problem != nil {
 			t.Errorf("%+v", s.Problem)
 		}
 	}
-	r.live(r.now.Now().Add(2 * time.Hour))
-	r.sync()
+	r.Live(r.Now.Now().Add(2 * time.Hour))
+	r.MustSync()
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // Once the new access token is used the old refresh token is dead: then only the person can help.
 func TestDeadRefreshToken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigPlan{})
-	r.connect()
-	r.poll()
-	key := store.AccountKey{PersonID: 1, Source: "watch"}
-	before, err := r.store.Account(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.live(r.now.Now().Add(4 * time.Hour))
+	r.Connect()
+	r.MustPoll()
+	before := r.Token()
+	r.Live(r.Now.Now().Add(4 * time.Hour))
 	// As from a backup.
-	if err := r.store.PutToken(t.Context(), key, "withings", clientID, before.Token); err != nil {
+	if err := r.Store.PutToken(t.Context(), r.Key(), "withings", clientID, before); err != nil {
 		t.Fatal(err)
 	}
-	r.restart()
+	r.Restart()
 	asked := r.service.Requests()
-	r.live(r.now.Now().Add(10 * time.Hour))
-	s := r.state()
-	if s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
-		t.Fatalf("%+v %+v", s, s.Problem)
-	}
-	if n := sum(r.asked(asked)); n != 1 {
+	r.Live(r.Now.Now().Add(10 * time.Hour))
+	r.NeedsConsent()
+	if n := pulltest.Sum(r.asked(asked)); n != 1 {
 		t.Errorf("%d requests with a dead token", n)
 	}
-	r.connect()
-	r.poll()
-	r.backfill()
+	r.Connect()
+	r.MustPoll()
+	r.MustBackfill()
 	r.same()
-	r.quiet()
+	r.Quiet()
 }
 
 // An access token that ends early is renewed at once and the question asked again, whether Withings takes the question
@@ -150,14 +110,14 @@ func TestEarlyEnd(t *testing.T) {
 	for name, counts := range map[string]bool{"refused questions count": true, "refused questions do not count": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, rigPlan{option: func(o *withingssim.Options) { o.RefusedCount = counts }})
-			r.connect()
-			r.poll()
-			r.backfill()
-			r.now.set(r.state().Next)
+			r.Connect()
+			r.MustPoll()
+			r.MustBackfill()
+			r.Now.Set(r.State().Next)
 			r.service.Break(simulate.Fault{Kind: withingssim.ExpireTokens})
 			before := r.service.Requests()
-			r.poll()
-			if s := r.state(); s.Phase != pull.OK || !s.Success.After(at(noon)) {
+			r.MustPoll()
+			if s := r.State(); s.Phase != pull.OK || !s.Success.After(at(noon)) {
 				t.Errorf("%+v %+v", s, s.Problem)
 			}
 			want := map[string]int{"requesttoken": 1, "getdevice": 2} // and of all others one
@@ -170,19 +130,17 @@ func TestEarlyEnd(t *testing.T) {
 					t.Errorf("asked %v, want %d of %s", got, n, what)
 				}
 			}
-			r.sync()
+			r.MustSync()
 			r.same()
 			// A consent that is withdrawn is known to be with the next poll.
 			r.service.Revoke("ann")
 			before = r.service.Requests()
-			r.live(r.now.Now().Add(3 * time.Hour))
+			r.Live(r.Now.Now().Add(3 * time.Hour))
 			if d := diff(map[string]int{"getdevice": 1, "requesttoken": 1}, r.asked(before)); d != "" {
 				t.Errorf("asked (-want +got):\n%s", d)
 			}
-			if s := r.state(); s.Phase != pull.NeedsConsent {
-				t.Errorf("%+v %+v", s, s.Problem)
-			}
-			r.quiet()
+			r.NeedsConsent()
+			r.Quiet()
 		})
 	}
 }
@@ -193,18 +151,18 @@ func TestRevokeAtTheService(t *testing.T) {
 	for name, noRight := range map[string]bool{"with the right to": false, "without": true} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, rigPlan{option: func(o *withingssim.Options) { o.NoRevoke = noRight }})
-			p := providerAt(r.server.URL, r.now)
-			client := r.server.Client()
+			p := providerAt(r.Server.URL, r.Now)
+			client := r.Server.Client()
 			consent := func() ingest.Token {
 				t.Helper()
-				token, err := p.Exchange(t.Context(), client, ingest.Consent{}, r.code(p.ConsentURL(ingest.Consent{State: "s"})))
+				token, err := p.Exchange(t.Context(), client, ingest.Consent{}, pulltest.Code(t, p.ConsentURL(ingest.Consent{State: "s"})))
 				if err != nil || token.Account == "" {
 					t.Fatalf("account %q, error %v", token.Account, err)
 				}
 				return token
 			}
 			token := consent()
-			wrong := settingsAt(r.server.URL)
+			wrong := settingsAt(r.Server.URL)
 			wrong.ClientSecret = "not-the-secret"
 			var e *ingest.Error
 			err := wrong.Provider("watch").(ingest.Revoker).Revoke(t.Context(), client, token)
@@ -224,11 +182,11 @@ func TestRevokeAtTheService(t *testing.T) {
 			if _, err := p.Refresh(t.Context(), client, token); !errors.As(err, &e) || e.Remedy != ingest.ConnectAgain {
 				t.Errorf("a renewal after the end: %v", err)
 			}
-			r.now.add(time.Minute)
+			r.Now.Add(time.Minute)
 			if err := p.Revoke(t.Context(), client, token); err != nil {
 				t.Errorf("once more: %v", err)
 			}
-			r.now.add(time.Minute)
+			r.Now.Add(time.Minute)
 			again := consent()
 			if err := p.Revoke(t.Context(), client, again); err != nil {
 				t.Errorf("another consent: %v", err)
@@ -237,106 +195,46 @@ func TestRevokeAtTheService(t *testing.T) {
 	}
 }
 
-const crashVariable = "WALKD_WITHINGS_CRASH"
-
 // TestCrashChild is the process that TestCrash kills.
 func TestCrashChild(t *testing.T) {
-	spec := os.Getenv(crashVariable)
-	if spec == "" {
-		t.Skip("only run by TestCrash")
-	}
-	parts := strings.SplitN(spec, " ", 4)
-	now := &clock{now: at(parts[3])}
-	st, err := store.Open(t.Context(), parts[2])
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := pull.New(pull.Options{
-		Store: st, Clock: now, Wall: now, Transport: killer{parts[0], &http.Transport{}},
-	}, []pull.Config{{Person: "ann", Source: "watch", Kind: "withings", Provider: providerAt(parts[1], now)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.Poll(t.Context())
+	p := pulltest.CrashChild(t, source(), pulltest.AroundRenewal(tokenPath))
+	_, err := p.Poll(t.Context())
 	t.Fatalf("the child outlived its poll: %v", err)
-}
-
-// killer kills its process: before the answer with a token is handed on, before the first use of a new token, or after.
-type killer struct {
-	point string
-	next  http.RoundTripper
-}
-
-func (k killer) RoundTrip(req *http.Request) (*http.Response, error) {
-	renewal := req.URL.Path == "/v2/oauth2"
-	if k.point == "use" && !renewal {
-		k.die()
-	}
-	resp, err := k.next.RoundTrip(req)
-	if k.point == "commit" && renewal || k.point == "answer" && !renewal {
-		_, _ = io.ReadAll(resp.Body)
-		k.die()
-	}
-	return resp, err
-}
-
-func (k killer) die() {
-	self, err := os.FindProcess(os.Getpid())
-	if err == nil {
-		err = self.Kill()
-	}
-	if err != nil {
-		panic(err)
-	}
-	select {}
 }
 
 // However walkd ends around a renewal, the consent holds: before the answer is kept, the old refresh token is still good.
 // It ends eight hours later.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	for _, point := range []string{"commit", "use", "answer"} {
+	for _, point := range []string{pulltest.BeforeCommit, pulltest.BeforeUse, pulltest.BeforeAnswer} {
 		for _, down := range []time.Duration{0, 7 * time.Hour, 9 * time.Hour} {
-			if down == 0 && point == "use" {
+			if down == 0 && point == pulltest.BeforeUse {
 				continue // as after seven hours
 			}
 			t.Run(point+", down for "+down.String(), func(t *testing.T) {
 				r := newRig(t, rigPlan{})
-				r.connect()
-				r.poll()
-				r.now.add(3 * time.Hour)
-				if err := r.store.Close(); err != nil {
-					t.Fatal(err)
-				}
+				r.Connect()
+				r.MustPoll()
+				r.Now.Add(3 * time.Hour)
 				before := r.service.Requests()
-				child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCrashChild$", "-test.v")
-				child.Env = append(os.Environ(), crashVariable+"="+strings.Join([]string{
-					point, r.server.URL, r.dir, r.now.Now().Format(time.RFC3339),
-				}, " "))
-				out, err := child.CombinedOutput()
-				var ended *exec.ExitError
-				if !errors.As(err, &ended) || ended.Exited() {
-					t.Fatalf("the child was not killed: %v\n%s", err, out)
-				}
+				out := r.Crash(point)
 				if n := r.asked(before)["requesttoken"]; n != 1 {
 					t.Fatalf("the child renewed %d times\n%s", n, out)
 				}
-				r.now.add(down)
-				r.open()
-				r.live(r.now.Now().Add(20 * time.Minute))
-				if down > 8*time.Hour && point == "commit" {
-					if s := r.state(); s.Phase != pull.NeedsConsent || s.Problem.Remedy != "run `walkd connect watch`" {
-						t.Errorf("%+v %+v", s, s.Problem)
-					}
-					r.connect()
-					r.poll()
+				r.Now.Add(down)
+				r.Open()
+				r.Live(r.Now.Now().Add(20 * time.Minute))
+				if down > 8*time.Hour && point == pulltest.BeforeCommit {
+					r.NeedsConsent()
+					r.Connect()
+					r.MustPoll()
 				}
-				if s := r.state(); s.Phase != pull.OK {
+				if s := r.State(); s.Phase != pull.OK {
 					t.Errorf("%+v %+v", s, s.Problem)
 				}
-				r.live(r.now.Now().Add(4 * time.Hour)) // the next renewal
-				r.sync()
-				if s := r.state(); s.Phase != pull.OK {
+				r.Live(r.Now.Now().Add(4 * time.Hour)) // the next renewal
+				r.MustSync()
+				if s := r.State(); s.Phase != pull.OK {
 					t.Errorf("%+v %+v", s, s.Problem)
 				}
 				r.same()

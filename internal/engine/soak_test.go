@@ -132,8 +132,8 @@ func (w *world) checkStates(e *engine.Engine, task soakTask) {
 			for _, o := range s.Off {
 				// A service that tells one zone for a day hides a short journey, and its dates are others then.
 				day := o.Day.In(time.UTC)
-				journey := near(day, c.trip.Start) || near(day, c.trip.End) || c.trip.Contains(day)
-				if c.Name() == s.Person && !journey {
+				near := walking.Window{Start: c.trip.Start.AddDate(0, 0, -2), End: c.trip.End.AddDate(0, 0, 2)}
+				if c.Name() == s.Person && !near.Contains(day) {
 					t.Errorf("%s: %s has %g steps, and %g by what %s says", s.Person, o.Day, o.Stored, o.Told, s.Service)
 				}
 			}
@@ -516,7 +516,7 @@ func (w *world) checkNudges(c *citizen) {
 	for _, m := range w.ntfy.Shown(c.Name()) {
 		at := time.Unix(m.Time, 0)
 		// Until the device tells where it is, walkd goes by the zone before.
-		if near(at, c.trip.Start) || near(at, c.trip.End) {
+		if c.onTrip(at) {
 			continue
 		}
 		zones := c.Zones()
@@ -545,9 +545,15 @@ func (w *world) checkNudges(c *citizen) {
 	}
 }
 
-// near reports whether walkd may not know yet that the person has moved, or be thought to: some services tell the zone of
-// a whole day when the next one begins.
-func near(a, b time.Time) bool { return a.Sub(b).Abs() < 36*time.Hour }
+// onTrip reports whether t is so near to the beginning or end of a journey that walkd may not know yet where the person
+// is. Oura tells the zone of a whole day when it begins, so that it takes until the next one has begun.
+func (c *citizen) onTrip(t time.Time) bool {
+	unknown := 24 * time.Hour
+	if c.config.Kind == "oura" {
+		unknown += 12 * time.Hour
+	}
+	return t.Sub(c.trip.Start).Abs() < unknown || t.Sub(c.trip.End).Abs() < unknown
+}
 
 // checkRequests looks at how often the services were asked.
 func (w *world) checkRequests() {

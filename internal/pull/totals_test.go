@@ -201,6 +201,27 @@ func TestTotalsAsked(t *testing.T) {
 	}
 }
 
+// On a day of hardly any steps a few of them are a large share, and nothing to tell anybody of.
+func TestTotalsOfFewSteps(t *testing.T) {
+	for _, tt := range []struct {
+		told float64
+		off  int
+	}{{119, 0}, {81, 0}, {121, 1}, {79, 1}} {
+		p := &totalling{wrong: func(walking.Day, float64) float64 { return tt.told }}
+		r := begun(t, func(testing.TB) *rig {
+			r := newRig(t, noon, func(s *service) []pull.Config {
+				p.minutely, p.service = newMinutely(s, "watch"), func() *service { return s }
+				return one("minutely", p)
+			})
+			r.service.walk(noon.AddDate(0, 0, -1), 1, 100)
+			return r
+		})
+		if s := r.state(); len(s.Off) != tt.off {
+			t.Errorf("100 steps, and %g told: %+v", tt.told, s.Off)
+		}
+	}
+}
+
 // That totals cannot be had is no failure of the source.
 func TestTotalsFail(t *testing.T) {
 	p := &totalling{wrong: right, fail: func(walking.Day, walking.Day) error {

@@ -397,3 +397,25 @@ func TestDueDeliveriesInOrder(t *testing.T) {
 		t.Errorf("due %v, want %v", days, want)
 	}
 }
+
+// A message that is not to come yet is due when it may.
+func TestNotBefore(t *testing.T) {
+	s := open(t, t.TempDir())
+	p := person(t, s)
+	d := nudge(noon)
+	d.NotBefore = noon.Add(2 * time.Hour)
+	decide(t, s, p, []string{"phone"}, d)
+	next, ok, err := s.NextDelivery(t.Context())
+	if err != nil || !ok || !next.Equal(d.NotBefore) {
+		t.Errorf("next at %s, %t, %v", next, ok, err)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 0}, {2*time.Hour - time.Second, 0}, {2 * time.Hour, 1}} {
+		due, err := s.DueDeliveries(t.Context(), noon.Add(tt.after), 10)
+		if err != nil || len(due) != tt.want {
+			t.Errorf("after %s: %v, %v, want %d", tt.after, due, err, tt.want)
+		}
+	}
+}

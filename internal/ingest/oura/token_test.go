@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,22 +205,37 @@ func TestRevoke(t *testing.T) {
 // A consent whose ending fails is as good as before, although the token was renewed for it.
 func TestRevokeFails(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigPlan{})
-	r.Connect()
-	r.MustPoll()
-	r.Now.Add(25 * time.Hour)
-	r.service.Break(simulate.Fault{Kind: ourasim.ServerError, Path: "/oauth/revoke"})
-	if _, err := r.Disconnect(t.Context(), "ann", "ring"); err == nil || !strings.Contains(err.Error(), "nothing has changed") {
-		t.Errorf("%v", err)
-	}
-	r.service.Clear()
-	r.Restart()
-	r.Live(r.Now.Now().Add(2 * time.Hour))
-	if s := r.State(); s.Phase != pull.OK {
-		t.Errorf("%+v %+v", s, s.Problem)
-	}
-	if done, err := r.Disconnect(t.Context(), "ann", "ring"); err != nil || !done.Revoked || r.service.Granted("ann") {
-		t.Errorf("%+v, %v, still granted: %t", done, err, r.service.Granted("ann"))
+	for failing := range 3 { // the first questions work, and those after them do not
+		r := newRig(t, rigPlan{})
+		r.Connect()
+		r.MustPoll()
+		r.Now.Add(25 * time.Hour)
+		var asked atomic.Int64
+		fail := func(w http.ResponseWriter, q *http.Request) bool {
+			if q.URL.Path != "/oauth/revoke" || int(asked.Add(1)) <= failing {
+				return false
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+		r.Hook.Store(&fail)
+		if _, err := r.Disconnect(t.Context(), "ann", "ring"); err == nil {
+			if r.service.Granted("ann") {
+				t.Errorf("%d: it is ended, and still granted", failing)
+			}
+			continue
+		} else if !strings.Contains(err.Error(), "nothing has changed") {
+			t.Errorf("%d: %v", failing, err)
+		}
+		r.Hook.Store(nil)
+		r.Restart()
+		r.Live(r.Now.Now().Add(2 * time.Hour))
+		if s := r.State(); s.Phase != pull.OK {
+			t.Errorf("%d: %+v %+v", failing, s, s.Problem)
+		}
+		if done, err := r.Disconnect(t.Context(), "ann", "ring"); err != nil || !done.Revoked || r.service.Granted("ann") {
+			t.Errorf("%d: %+v, %v, still granted: %t", failing, done, err, r.service.Granted("ann"))
+		}
 	}
 }
 
